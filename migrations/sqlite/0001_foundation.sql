@@ -1,0 +1,524 @@
+-- The whole shape of domain.md at once: what is dear to add later (constraints, units, sources, generation) is here from the
+-- start, even where a later capability fills it. Ids are UUIDv7 made by the hub, times are microseconds since 1970 UTC,
+-- quantities and money are whole numbers. Texts and numbers of tables mean the same in migrations/postgres.
+
+-- One row per fact about this database. `generation` changes when a backup is restored.
+CREATE TABLE hub_meta (
+    key         TEXT PRIMARY KEY,
+    value       TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE products (
+    id                  BLOB PRIMARY KEY,
+    sku                 TEXT NOT NULL UNIQUE,
+    name                TEXT NOT NULL,
+    price_minor         INTEGER CHECK (price_minor >= 0),
+    cost_price_minor    INTEGER CHECK (cost_price_minor >= 0),
+    currency            TEXT CHECK (length(currency) = 3),
+    low_stock_threshold INTEGER NOT NULL DEFAULT 3 CHECK (low_stock_threshold >= 0),
+    oversell_policy     TEXT NOT NULL DEFAULT 'block' CHECK (oversell_policy IN ('block', 'allow', 'preorder')),
+    is_available        INTEGER NOT NULL DEFAULT FALSE,
+    stock_state         TEXT NOT NULL DEFAULT 'out' CHECK (stock_state IN ('ok', 'low', 'out')),
+    rule                TEXT NOT NULL DEFAULT '{}',
+    last_counted_at     INTEGER,
+    event_sequence      INTEGER NOT NULL DEFAULT 0,
+    version             INTEGER NOT NULL DEFAULT 1,
+    created_at          INTEGER NOT NULL,
+    updated_at          INTEGER NOT NULL,
+    archived_at         INTEGER,
+    CHECK ((price_minor IS NULL AND cost_price_minor IS NULL) OR currency IS NOT NULL)
+) STRICT;
+
+CREATE TABLE locations (
+    id          BLOB PRIMARY KEY,
+    code        TEXT NOT NULL UNIQUE,
+    name        TEXT NOT NULL,
+    kind        TEXT NOT NULL DEFAULT 'warehouse' CHECK (kind IN ('warehouse', 'store', 'marketplace', 'transit', 'quarantine')),
+    sellable    INTEGER NOT NULL DEFAULT TRUE,
+    priority    INTEGER NOT NULL DEFAULT 0,
+    created_at  INTEGER NOT NULL,
+    archived_at INTEGER
+) STRICT;
+
+-- A product's stock at one location. Signed: a negative `available` is the record of an oversell, and is never clamped.
+CREATE TABLE inventory (
+    product_id  BLOB NOT NULL REFERENCES products (id),
+    location_id BLOB NOT NULL REFERENCES locations (id),
+    on_hand     INTEGER NOT NULL DEFAULT 0,
+    committed   INTEGER NOT NULL DEFAULT 0 CHECK (committed >= 0),
+    reserved    INTEGER NOT NULL DEFAULT 0 CHECK (reserved >= 0),
+    unsellable  INTEGER NOT NULL DEFAULT 0 CHECK (unsellable >= 0),
+    incoming    INTEGER NOT NULL DEFAULT 0 CHECK (incoming >= 0),
+    available   INTEGER NOT NULL GENERATED ALWAYS AS (on_hand - committed - reserved - unsellable) STORED,
+    version     INTEGER NOT NULL DEFAULT 0 CHECK (version >= 0),
+    updated_at  INTEGER NOT NULL,
+    PRIMARY KEY (product_id, location_id)
+) STRICT;
+
+CREATE TABLE marketplaces (
+    id                BLOB PRIMARY KEY,
+    code              TEXT NOT NULL UNIQUE,
+    name              TEXT NOT NULL,
+    kind              TEXT NOT NULL CHECK (kind IN ('api', 'polling', 'storefront', 'manual')),
+    adapter           TEXT NOT NULL,
+    base_url          TEXT,
+    account           TEXT NOT NULL DEFAULT '{}',
+    policy            TEXT NOT NULL DEFAULT '{}',
+    stock_feed        TEXT NOT NULL CHECK (stock_feed IN ('orders', 'delta', 'absolute', 'none')),
+    feed_since        INTEGER NOT NULL DEFAULT 0,
+    currency          TEXT CHECK (length(currency) = 3),
+    status            TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'auth_error', 'archived')),
+    declared_in       TEXT NOT NULL DEFAULT 'api' CHECK (declared_in IN ('builtin', 'file', 'api')),
+    webhook_url       TEXT,
+    webhook_secret    BLOB,
+    supports_webhooks INTEGER NOT NULL DEFAULT FALSE,
+    webhook_enabled   INTEGER NOT NULL DEFAULT FALSE,
+    secrets           BLOB,
+    rule              TEXT NOT NULL DEFAULT '{}',
+    order_cursor      TEXT,
+    orders_drained_at INTEGER,
+    last_webhook_at   INTEGER,
+    version           INTEGER NOT NULL DEFAULT 1,
+    created_at        INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL,
+    archived_at       INTEGER
+) STRICT;
+
+-- The locations a marketplace sells from, in order. None: `main`.
+CREATE TABLE marketplace_locations (
+    marketplace_id BLOB NOT NULL REFERENCES marketplaces (id),
+    position       INTEGER NOT NULL,
+    location_id    BLOB NOT NULL REFERENCES locations (id),
+    PRIMARY KEY (marketplace_id, position),
+    UNIQUE (marketplace_id, location_id)
+) STRICT;
+
+-- A listing: what a marketplace sells. Dirty = wanted_version > acked_version.
+CREATE TABLE marketplace_products (
+    id                     BLOB PRIMARY KEY,
+    marketplace_id         BLOB NOT NULL REFERENCES marketplaces (id),
+    marketplace_product_id TEXT NOT NULL,
+    market                 TEXT NOT NULL DEFAULT '',
+    country                TEXT,
+    marketplace_sku        TEXT,
+    refs                   TEXT NOT NULL DEFAULT '{}',
+    marketplace_price      INTEGER CHECK (marketplace_price >= 0),
+    currency               TEXT CHECK (length(currency) = 3),
+    buybox                 INTEGER,
+    rule                   TEXT NOT NULL DEFAULT '{}',
+    state                  TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'ended')),
+    publication_state      TEXT,
+    listed_stock           INTEGER NOT NULL DEFAULT 0 CHECK (listed_stock >= 0),
+    wanted_version         INTEGER NOT NULL DEFAULT 0,
+    wanted_at              INTEGER NOT NULL,
+    sent_quantity          INTEGER,
+    sent_version           INTEGER NOT NULL DEFAULT 0,
+    sent_at                INTEGER,
+    acked_quantity         INTEGER,
+    acked_version          INTEGER NOT NULL DEFAULT 0,
+    acked_at               INTEGER,
+    expected               INTEGER,
+    marketplace_stock      INTEGER,
+    previous_stock         INTEGER,
+    stock_last_synced_at   INTEGER,
+    last_api_quantity      INTEGER,
+    observed_sequence      TEXT,
+    last_synced_at         INTEGER,
+    locked_stock           INTEGER NOT NULL DEFAULT 0,
+    available_stock        INTEGER NOT NULL DEFAULT 0,
+    quota_left             INTEGER,
+    push_state             TEXT NOT NULL DEFAULT 'new'
+        CHECK (push_state IN ('new', 'dirty', 'in_flight', 'synced', 'unknown', 'blocked', 'paused', 'task')),
+    attempts               INTEGER NOT NULL DEFAULT 0,
+    next_push_at           INTEGER NOT NULL DEFAULT 0,
+    confirm_at             INTEGER,
+    last_error             TEXT,
+    gap_since              INTEGER,
+    admin_id               TEXT,
+    version                INTEGER NOT NULL DEFAULT 1,
+    created_at             INTEGER NOT NULL,
+    updated_at             INTEGER NOT NULL,
+    UNIQUE (marketplace_id, marketplace_product_id, market),
+    CHECK (acked_version <= sent_version AND sent_version <= wanted_version)
+) STRICT;
+CREATE INDEX listings_by_sku ON marketplace_products (marketplace_id, marketplace_sku);
+CREATE INDEX listings_dirty ON marketplace_products (marketplace_id, next_push_at) WHERE wanted_version > acked_version;
+CREATE INDEX listings_to_confirm ON marketplace_products (marketplace_id, confirm_at) WHERE confirm_at IS NOT NULL;
+
+-- What one unit of a listing is made of: usually one product × 1; a bundle has several rows.
+CREATE TABLE listing_components (
+    listing_id BLOB NOT NULL REFERENCES marketplace_products (id),
+    product_id BLOB NOT NULL REFERENCES products (id),
+    units      INTEGER NOT NULL CHECK (units > 0),
+    PRIMARY KEY (listing_id, product_id)
+) STRICT;
+CREATE INDEX listing_components_by_product ON listing_components (product_id);
+
+-- Every change of what a marketplace is wanted to show, with its cause.
+CREATE TABLE marketplace_stock_history (
+    id              BLOB PRIMARY KEY,
+    listing_id      BLOB NOT NULL REFERENCES marketplace_products (id),
+    product_id      BLOB NOT NULL REFERENCES products (id),
+    marketplace_id  BLOB NOT NULL REFERENCES marketplaces (id),
+    quantity_before INTEGER NOT NULL,
+    quantity_after  INTEGER NOT NULL,
+    quantity_change INTEGER NOT NULL,
+    change_type     TEXT NOT NULL,
+    order_id        BLOB,
+    order_item_id   BLOB,
+    reference_id    TEXT,
+    admin_id        TEXT,
+    notes           TEXT,
+    created_at      INTEGER NOT NULL,
+    CHECK (quantity_after = quantity_before + quantity_change)
+) STRICT;
+CREATE INDEX stock_history_by_listing ON marketplace_stock_history (listing_id, created_at);
+CREATE INDEX stock_history_by_order ON marketplace_stock_history (order_id) WHERE order_id IS NOT NULL;
+
+-- The log: facts from every door (webhook, poll, import, bus) under the same event keys.
+CREATE TABLE marketplace_webhooks (
+    id              BLOB PRIMARY KEY,
+    marketplace_id  BLOB NOT NULL REFERENCES marketplaces (id),
+    source          TEXT NOT NULL CHECK (source IN ('webhook', 'poll', 'import', 'bus')),
+    event_type      TEXT NOT NULL,
+    event_key       TEXT NOT NULL,
+    explicit_id     INTEGER NOT NULL,
+    body_hash       BLOB NOT NULL,
+    payload         BLOB NOT NULL,
+    headers         TEXT NOT NULL DEFAULT '{}',
+    signature       TEXT,
+    key_id          TEXT,
+    status          TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'ignored', 'unmapped', 'retry', 'failed')),
+    error_code      TEXT,
+    error_message   TEXT,
+    effect          TEXT,
+    retry_count     INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at INTEGER,
+    lease_owner     TEXT,
+    lease_until     INTEGER,
+    duplicates      INTEGER NOT NULL DEFAULT 0,
+    occurred_at     INTEGER,
+    created_at      INTEGER NOT NULL,
+    processed_at    INTEGER,
+    UNIQUE (marketplace_id, event_key)
+) STRICT;
+CREATE INDEX webhooks_due ON marketplace_webhooks (marketplace_id, created_at) WHERE status IN ('pending', 'retry');
+CREATE INDEX webhooks_to_handle ON marketplace_webhooks (status, created_at) WHERE status IN ('failed', 'unmapped');
+CREATE INDEX webhooks_created ON marketplace_webhooks (created_at);
+
+CREATE TABLE orders (
+    id                BLOB PRIMARY KEY,
+    marketplace_id    BLOB NOT NULL REFERENCES marketplaces (id),
+    external_id       TEXT NOT NULL,
+    source            TEXT NOT NULL CHECK (source IN ('webhook', 'poll', 'import', 'bus', 'store', 'manual', 'delta')),
+    status            TEXT NOT NULL,
+    placed_at         INTEGER,
+    source_updated_at INTEGER,
+    cancel_all        INTEGER NOT NULL DEFAULT FALSE,
+    historic          INTEGER NOT NULL DEFAULT FALSE,
+    items_hash        BLOB,
+    customer_name     BLOB,
+    customer_phone    BLOB,
+    reservation_id    BLOB,
+    actor             TEXT NOT NULL,
+    version           INTEGER NOT NULL DEFAULT 1,
+    created_at        INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL,
+    UNIQUE (marketplace_id, external_id)
+) STRICT;
+CREATE INDEX orders_created ON orders (created_at);
+
+-- Cumulative state of one component of one line; `posted_*` is what the ledger already holds for it.
+CREATE TABLE order_lines (
+    id                BLOB PRIMARY KEY,
+    order_id          BLOB NOT NULL REFERENCES orders (id),
+    line_key          TEXT NOT NULL,
+    component         INTEGER NOT NULL DEFAULT 0,
+    external_product  TEXT,
+    external_sku      TEXT,
+    listing_id        BLOB REFERENCES marketplace_products (id),
+    product_id        BLOB REFERENCES products (id),
+    location_id       BLOB REFERENCES locations (id),
+    units             INTEGER NOT NULL DEFAULT 1 CHECK (units > 0),
+    ordered           INTEGER,
+    cancelled         INTEGER NOT NULL DEFAULT 0 CHECK (cancelled >= 0),
+    shipped           INTEGER NOT NULL DEFAULT 0 CHECK (shipped >= 0),
+    returned          INTEGER NOT NULL DEFAULT 0 CHECK (returned >= 0),
+    returned_unsellable INTEGER NOT NULL DEFAULT 0 CHECK (returned_unsellable >= 0),
+    posted_on_hand    INTEGER NOT NULL DEFAULT 0,
+    posted_committed  INTEGER NOT NULL DEFAULT 0,
+    posted_unsellable INTEGER NOT NULL DEFAULT 0,
+    posting           INTEGER NOT NULL DEFAULT 0,
+    price_minor       INTEGER,
+    cost_price_minor  INTEGER,
+    fee_minor         INTEGER,
+    currency          TEXT CHECK (length(currency) = 3),
+    occurred_at       INTEGER,
+    created_at        INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL,
+    UNIQUE (order_id, line_key, component)
+) STRICT;
+CREATE INDEX order_lines_by_product ON order_lines (product_id) WHERE product_id IS NOT NULL;
+CREATE INDEX order_lines_unmapped ON order_lines (created_at) WHERE product_id IS NULL;
+
+-- Increments of a line that come one by one (a refund of 1, another of 1), each counted once.
+CREATE TABLE order_facts (
+    line_id          BLOB NOT NULL REFERENCES order_lines (id),
+    kind             TEXT NOT NULL,
+    external_fact_id TEXT NOT NULL,
+    quantity         INTEGER NOT NULL CHECK (quantity > 0),
+    webhook_id       BLOB REFERENCES marketplace_webhooks (id),
+    created_at       INTEGER NOT NULL,
+    PRIMARY KEY (line_id, kind, external_fact_id)
+) STRICT;
+
+CREATE TABLE reservations (
+    id             BLOB PRIMARY KEY,
+    marketplace_id BLOB NOT NULL REFERENCES marketplaces (id),
+    external_id    TEXT,
+    state          TEXT NOT NULL CHECK (state IN ('held', 'consumed', 'released', 'expired')),
+    items_hash     BLOB,
+    actor          TEXT NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    version        INTEGER NOT NULL DEFAULT 1,
+    created_at     INTEGER NOT NULL,
+    ended_at       INTEGER,
+    UNIQUE (marketplace_id, external_id)
+) STRICT;
+CREATE INDEX reservations_due ON reservations (expires_at) WHERE state = 'held';
+
+CREATE TABLE reservation_items (
+    reservation_id BLOB NOT NULL REFERENCES reservations (id),
+    product_id     BLOB NOT NULL REFERENCES products (id),
+    location_id    BLOB NOT NULL REFERENCES locations (id),
+    quantity       INTEGER NOT NULL CHECK (quantity > 0),
+    consumed       INTEGER NOT NULL DEFAULT 0 CHECK (consumed >= 0 AND consumed <= quantity),
+    PRIMARY KEY (reservation_id, product_id, location_id)
+) STRICT;
+CREATE INDEX reservation_items_by_product ON reservation_items (product_id);
+
+-- The ledger. Append-only; each level's rows form one gapless chain (the foreign key to the version before proves it).
+CREATE TABLE inventory_movements (
+    id                BLOB PRIMARY KEY,
+    product_id        BLOB NOT NULL,
+    location_id       BLOB NOT NULL,
+    level_version     INTEGER NOT NULL CHECK (level_version > 0),
+    previous_version  INTEGER,
+    movement_type     TEXT NOT NULL CHECK (movement_type IN ('marketplace_sale', 'sale', 'order_cancelled', 'returned', 'topup',
+        'manual', 'adjusted', 'reserved', 'released', 'shipped', 'moved', 'reconciliation', 'opening')),
+    on_hand_change    INTEGER NOT NULL DEFAULT 0,
+    committed_change  INTEGER NOT NULL DEFAULT 0,
+    reserved_change   INTEGER NOT NULL DEFAULT 0,
+    unsellable_change INTEGER NOT NULL DEFAULT 0,
+    incoming_change   INTEGER NOT NULL DEFAULT 0,
+    on_hand_after     INTEGER NOT NULL,
+    committed_after   INTEGER NOT NULL,
+    reserved_after    INTEGER NOT NULL,
+    unsellable_after  INTEGER NOT NULL,
+    incoming_after    INTEGER NOT NULL,
+    quantity_change   INTEGER NOT NULL GENERATED ALWAYS AS (on_hand_change - committed_change - reserved_change - unsellable_change) STORED,
+    quantity_after    INTEGER NOT NULL GENERATED ALWAYS AS (on_hand_after - committed_after - reserved_after - unsellable_after) STORED,
+    marketplace_id    BLOB REFERENCES marketplaces (id),
+    order_line_id     BLOB,
+    webhook_id        BLOB,
+    reference_type    TEXT,
+    reference_id      TEXT,
+    actor             TEXT NOT NULL,
+    reason            TEXT,
+    note              TEXT,
+    source_key        TEXT NOT NULL UNIQUE,
+    occurred_at       INTEGER NOT NULL,
+    recorded_at       INTEGER NOT NULL,
+    UNIQUE (product_id, location_id, level_version),
+    FOREIGN KEY (product_id, location_id) REFERENCES inventory (product_id, location_id),
+    FOREIGN KEY (product_id, location_id, previous_version)
+        REFERENCES inventory_movements (product_id, location_id, level_version),
+    CHECK ((level_version = 1 AND previous_version IS NULL) OR (level_version > 1 AND previous_version = level_version - 1)),
+    CHECK (on_hand_change <> 0 OR committed_change <> 0 OR reserved_change <> 0 OR unsellable_change <> 0 OR incoming_change <> 0
+        OR movement_type IN ('opening', 'adjusted'))
+) STRICT;
+CREATE INDEX movements_recorded ON inventory_movements (recorded_at);
+
+CREATE TABLE push_attempts (
+    id              BLOB PRIMARY KEY,
+    listing_id      BLOB NOT NULL REFERENCES marketplace_products (id),
+    marketplace_id  BLOB NOT NULL REFERENCES marketplaces (id),
+    version         INTEGER NOT NULL,
+    quantity        INTEGER NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    sync_log_id     BLOB,
+    trigger_type    TEXT NOT NULL DEFAULT 'webhook',
+    sent_at         INTEGER NOT NULL,
+    finished_at     INTEGER NOT NULL,
+    outcome         TEXT NOT NULL CHECK (outcome IN ('applied', 'accepted', 'retry', 'permanent', 'unknown', 'auth')),
+    status_code     INTEGER,
+    code            TEXT,
+    message         TEXT
+) STRICT;
+CREATE INDEX push_attempts_by_listing ON push_attempts (listing_id, finished_at);
+CREATE INDEX push_attempts_finished ON push_attempts (finished_at);
+
+CREATE TABLE sync_logs (
+    id             BLOB PRIMARY KEY,
+    marketplace_id BLOB NOT NULL REFERENCES marketplaces (id),
+    kind           TEXT NOT NULL,
+    direction      TEXT NOT NULL CHECK (direction IN ('push', 'pull')),
+    trigger_type   TEXT NOT NULL CHECK (trigger_type IN ('webhook', 'manual', 'scheduled', 'startup')),
+    status         TEXT NOT NULL CHECK (status IN ('running', 'succeeded', 'partial', 'failed')),
+    dry_run        INTEGER NOT NULL DEFAULT FALSE,
+    cursor         TEXT,
+    counts         TEXT NOT NULL DEFAULT '{}',
+    api_calls      INTEGER NOT NULL DEFAULT 0,
+    error_message  TEXT,
+    actor          TEXT NOT NULL DEFAULT 'system',
+    started_at     INTEGER NOT NULL,
+    finished_at    INTEGER,
+    duration_ms    INTEGER
+) STRICT;
+CREATE INDEX sync_logs_started ON sync_logs (marketplace_id, started_at);
+
+CREATE TABLE sync_items (
+    sync_log_id BLOB NOT NULL REFERENCES sync_logs (id),
+    listing_id  BLOB,
+    external_id TEXT NOT NULL,
+    market      TEXT NOT NULL DEFAULT '',
+    local       INTEGER,
+    expected    INTEGER,
+    remote      INTEGER,
+    difference  INTEGER,
+    cause       TEXT,
+    decision    TEXT NOT NULL,
+    reason      TEXT,
+    movement_id BLOB,
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (sync_log_id, external_id, market)
+) STRICT;
+
+-- The outbox: written in the transaction of its cause, delivered later, in order per product.
+CREATE TABLE events (
+    id          BLOB PRIMARY KEY,
+    event_type  TEXT NOT NULL,
+    product_id  BLOB,
+    sequence    INTEGER NOT NULL DEFAULT 0,
+    source_key  TEXT NOT NULL UNIQUE,
+    payload     TEXT NOT NULL,
+    status      TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'dead')),
+    created_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_pending ON events (created_at) WHERE status = 'pending';
+CREATE INDEX events_by_product ON events (product_id, sequence) WHERE product_id IS NOT NULL;
+
+CREATE TABLE alerts (
+    id             BLOB PRIMARY KEY,
+    kind           TEXT NOT NULL,
+    severity       TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
+    dedup_key      TEXT NOT NULL,
+    product_id     BLOB REFERENCES products (id),
+    marketplace_id BLOB REFERENCES marketplaces (id),
+    message        TEXT NOT NULL,
+    details        TEXT NOT NULL DEFAULT '{}',
+    state          TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'acknowledged', 'resolved')),
+    opened_at      INTEGER NOT NULL,
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT,
+    resolved_at    INTEGER
+) STRICT;
+CREATE UNIQUE INDEX alerts_one_open ON alerts (dedup_key) WHERE state <> 'resolved';
+CREATE INDEX alerts_opened ON alerts (opened_at);
+
+CREATE TABLE oversell_cases (
+    id          BLOB PRIMARY KEY,
+    product_id  BLOB NOT NULL REFERENCES products (id),
+    location_id BLOB NOT NULL REFERENCES locations (id),
+    units       INTEGER NOT NULL,
+    candidates  TEXT NOT NULL DEFAULT '[]',
+    state       TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'resolved')),
+    decision    TEXT,
+    actor       TEXT,
+    opened_at   INTEGER NOT NULL,
+    resolved_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX oversell_one_open ON oversell_cases (product_id, location_id) WHERE state = 'open';
+
+CREATE TABLE users (
+    id            BLOB PRIMARY KEY,
+    email         TEXT NOT NULL UNIQUE,
+    name          TEXT NOT NULL,
+    password_hash TEXT NOT NULL,
+    role          TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+    created_at    INTEGER NOT NULL,
+    last_login_at INTEGER,
+    disabled_at   INTEGER
+) STRICT;
+
+CREATE TABLE api_tokens (
+    id           BLOB PRIMARY KEY,
+    name         TEXT NOT NULL,
+    token_hash   BLOB NOT NULL UNIQUE,
+    prefix       TEXT NOT NULL,
+    role         TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin', 'storefront')),
+    user_id      BLOB REFERENCES users (id),
+    created_by   TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    last_used_at INTEGER,
+    revoked_at   INTEGER
+) STRICT;
+
+CREATE TABLE audit_log (
+    id         BLOB PRIMARY KEY,
+    actor      TEXT NOT NULL,
+    action     TEXT NOT NULL,
+    target     TEXT,
+    details    TEXT NOT NULL DEFAULT '{}',
+    request_id TEXT,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX audit_created ON audit_log (created_at);
+
+-- Answers of our own write API, kept 24 h. `response_status` is null while the first request still runs.
+CREATE TABLE idempotency_keys (
+    scope           TEXT NOT NULL,
+    key             TEXT NOT NULL,
+    request_hash    BLOB NOT NULL,
+    response_status INTEGER,
+    response_body   TEXT,
+    created_at      INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+) STRICT;
+CREATE INDEX idempotency_created ON idempotency_keys (created_at);
+
+CREATE TABLE daily_sales (
+    day            TEXT NOT NULL,
+    marketplace_id BLOB NOT NULL REFERENCES marketplaces (id),
+    product_id     BLOB NOT NULL REFERENCES products (id),
+    currency       TEXT NOT NULL DEFAULT '',
+    units          INTEGER NOT NULL DEFAULT 0,
+    revenue_minor  INTEGER NOT NULL DEFAULT 0,
+    cost_minor     INTEGER NOT NULL DEFAULT 0,
+    fee_minor      INTEGER NOT NULL DEFAULT 0,
+    orders         INTEGER NOT NULL DEFAULT 0,
+    cancelled      INTEGER NOT NULL DEFAULT 0,
+    returned       INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (day, marketplace_id, product_id, currency)
+) STRICT;
+CREATE INDEX daily_sales_by_product ON daily_sales (product_id, day);
+
+-- Who may do what runs once: `push:<marketplace>`, schedules, migrations of state. `fence` grows with every new owner.
+CREATE TABLE leases (
+    name       TEXT PRIMARY KEY,
+    owner      TEXT NOT NULL,
+    until      INTEGER NOT NULL,
+    fence      INTEGER NOT NULL
+) STRICT;
+
+-- The name the source documents use for a product's stock on one marketplace.
+CREATE VIEW marketplace_stock AS
+SELECT l.id, c.product_id, l.marketplace_id, l.listed_stock, l.available_stock, l.locked_stock, l.last_synced_at,
+       l.last_api_quantity, l.admin_id, l.created_at, l.updated_at
+FROM marketplace_products l JOIN listing_components c ON c.listing_id = l.id;
+
+CREATE TRIGGER movements_no_update BEFORE UPDATE ON inventory_movements
+BEGIN SELECT RAISE(ABORT, 'inventory_movements is append-only: post a compensating movement'); END;
+CREATE TRIGGER movements_no_delete BEFORE DELETE ON inventory_movements
+BEGIN SELECT RAISE(ABORT, 'inventory_movements is append-only: post a compensating movement'); END;

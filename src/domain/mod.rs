@@ -1,0 +1,7 @@
+//! Pure values and rules. Nothing here waits, asks the time, draws a random number, or knows of SQL or HTTP.
+
+pub mod time;
+pub mod ids;
+pub mod sku;
+pub mod quantity;
+pub mod money;
