@@ -337,7 +337,8 @@ CREATE TABLE inventory_movements (
     CHECK (on_hand_change <> 0 OR committed_change <> 0 OR reserved_change <> 0 OR unsellable_change <> 0 OR incoming_change <> 0
         OR movement_type IN ('opening', 'adjusted'))
 );
-CREATE INDEX movements_recorded ON inventory_movements (recorded_at);
+-- Ids grow with time, so this also serves "newest first".
+CREATE INDEX movements_by_product ON inventory_movements (product_id, id);
 
 CREATE TABLE push_attempts (
     id              UUID PRIMARY KEY,

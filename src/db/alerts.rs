@@ -1,0 +1,112 @@
+//! Alerts and oversell cases: one open per cause, opened by the transaction that found it.
+
+use super::conn::{Conn, execute, fetch_all, row};
+use super::error::DbError;
+use super::sql::{Rows, statements};
+use crate::domain::ids::{LocationId, MarketplaceId, ProductId};
+use crate::domain::time::Timestamp;
+use uuid::Uuid;
+
+statements! {
+    ALERTS_OPEN_ONCE = both("INSERT INTO alerts (id, kind, severity, dedup_key, product_id, marketplace_id, message, opened_at) \
+        SELECT {id 0}, {text 1}, {text 2}, {text 3}, {id 4}, {id 5}, {text 6}, {int 7} FROM {rows} WHERE TRUE \
+        ON CONFLICT (dedup_key) WHERE state <> 'resolved' DO NOTHING");
+    ALERTS_RESOLVE = both("UPDATE alerts SET state = 'resolved', resolved_at = $2 WHERE state <> 'resolved' AND dedup_key IN {texts $1}");
+    ALERTS_PAGE = both("SELECT a.id, a.kind, a.severity, a.state, p.sku, m.code AS marketplace, a.message, a.opened_at, a.acknowledged_at, \
+            a.resolved_at FROM alerts a LEFT JOIN products p ON p.id = a.product_id LEFT JOIN marketplaces m ON m.id = a.marketplace_id \
+        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
+    OVERSELLS_OPEN = both("INSERT INTO oversell_cases (id, product_id, location_id, units, candidates, opened_at) \
+        SELECT {id 0}, {id 1}, {id 2}, {int 3}, {text 4}, {int 5} FROM {rows} WHERE TRUE \
+        ON CONFLICT (product_id, location_id) WHERE state = 'open' DO UPDATE SET units = excluded.units");
+    OVERSELLS_PAGE = both("SELECT c.id, p.sku, l.code AS location, c.units, c.candidates, c.state, c.opened_at, c.resolved_at \
+        FROM oversell_cases c JOIN products p ON p.id = c.product_id JOIN locations l ON l.id = c.location_id \
+        WHERE c.id < $1 ORDER BY c.id DESC LIMIT $2");
+}
+
+#[derive(Clone, Debug)]
+pub struct NewAlert {
+    pub id: Uuid,
+    pub kind: &'static str,
+    pub severity: &'static str,
+    pub dedup_key: String,
+    pub product_id: Option<ProductId>,
+    pub marketplace_id: Option<MarketplaceId>,
+    pub message: String,
+}
+
+/// Opens those that are not open already; gives how many are new.
+pub async fn open_once(conn: &mut Conn<'_>, alerts: &[NewAlert], now: Timestamp) -> Result<u64, DbError> {
+    let mut rows = Rows::new();
+    for a in alerts {
+        rows.push(|r| {
+            r.id(a.id).text(a.kind).text(a.severity).text(&a.dedup_key).opt_id(a.product_id).opt_id(a.marketplace_id);
+            r.text(&a.message).int(now.micros());
+        });
+    }
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    execute!(conn, ALERTS_OPEN_ONCE, rows.finish())
+}
+
+pub async fn resolve<'a>(conn: &mut Conn<'_>, keys: impl IntoIterator<Item = &'a str>, now: Timestamp) -> Result<u64, DbError> {
+    execute!(conn, ALERTS_RESOLVE, super::sql::texts(keys), now)
+}
+
+pub struct NewOversell {
+    pub id: Uuid,
+    pub product_id: ProductId,
+    pub location_id: LocationId,
+    pub units: i64,
+    /// Which orders compete for what is not there, as JSON.
+    pub candidates: String,
+}
+
+pub async fn open_oversells(conn: &mut Conn<'_>, cases: &[NewOversell], now: Timestamp) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for c in cases {
+        rows.push(|r| {
+            r.id(c.id).id(c.product_id).id(c.location_id).int(c.units).text(&c.candidates).int(now.micros());
+        });
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    execute!(conn, OVERSELLS_OPEN, rows.finish()).map(drop)
+}
+
+row! {
+    pub struct AlertView {
+        pub id: Uuid,
+        pub kind: String,
+        pub severity: String,
+        pub state: String,
+        pub sku: Option<String>,
+        pub marketplace: Option<String>,
+        pub message: String,
+        pub opened_at: Timestamp,
+        pub acknowledged_at: Option<Timestamp>,
+        pub resolved_at: Option<Timestamp>,
+    }
+}
+
+pub async fn page(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<AlertView>, DbError> {
+    fetch_all!(conn, ALERTS_PAGE, AlertView, before.unwrap_or(Uuid::max()), limit)
+}
+
+row! {
+    pub struct OversellView {
+        pub id: Uuid,
+        pub sku: String,
+        pub location: String,
+        pub units: i64,
+        pub candidates: String,
+        pub state: String,
+        pub opened_at: Timestamp,
+        pub resolved_at: Option<Timestamp>,
+    }
+}
+
+pub async fn oversells(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<OversellView>, DbError> {
+    fetch_all!(conn, OVERSELLS_PAGE, OversellView, before.unwrap_or(Uuid::max()), limit)
+}

@@ -1,0 +1,116 @@
+//! Marketplaces: the sales channel accounts.
+
+use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, row};
+use super::error::DbError;
+use super::sql::statements;
+use crate::domain::ids::{LocationId, MarketplaceId};
+use crate::domain::time::Timestamp;
+
+statements! {
+    // What the configuration file names, it decides; status, cursors and history stay.
+    MARKETPLACE_UPSERT = both("INSERT INTO marketplaces (id, code, name, kind, adapter, base_url, account, policy, stock_feed, currency, \
+            declared_in, supports_webhooks, webhook_enabled, webhook_url, rule, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) \
+        ON CONFLICT (code) DO UPDATE SET name = excluded.name, kind = excluded.kind, adapter = excluded.adapter, \
+            base_url = excluded.base_url, account = excluded.account, policy = excluded.policy, stock_feed = excluded.stock_feed, \
+            currency = excluded.currency, declared_in = excluded.declared_in, supports_webhooks = excluded.supports_webhooks, \
+            webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, rule = excluded.rule, \
+            version = marketplaces.version + 1, updated_at = excluded.updated_at, archived_at = NULL, \
+            status = (CASE WHEN marketplaces.status = 'archived' THEN 'active' ELSE marketplaces.status END)");
+    MARKETPLACES_ALL = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
+            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at FROM marketplaces \
+        WHERE archived_at IS NULL ORDER BY code");
+    MARKETPLACE_ID = both("SELECT id FROM marketplaces WHERE code = $1");
+    MARKETPLACE_STATUS = both("UPDATE marketplaces SET status = $2, version = version + 1, updated_at = $3 WHERE id = $1");
+    SALES_LOCATIONS = both("SELECT marketplace_id, location_id FROM marketplace_locations ORDER BY marketplace_id, position");
+    SALES_LOCATION_ADD = both("INSERT INTO marketplace_locations (marketplace_id, position, location_id) VALUES ($1, $2, $3)");
+    SALES_LOCATIONS_CLEAR = both("DELETE FROM marketplace_locations WHERE marketplace_id = $1");
+}
+
+row! {
+    #[derive(Clone, Debug)]
+    pub struct MarketplaceRow {
+        pub id: MarketplaceId,
+        pub code: String,
+        pub name: String,
+        pub kind: String,
+        pub adapter: String,
+        pub base_url: Option<String>,
+        pub account: String,
+        pub policy: String,
+        pub stock_feed: String,
+        pub feed_since: Timestamp,
+        pub currency: Option<String>,
+        pub status: String,
+        pub declared_in: String,
+        pub webhook_enabled: bool,
+        pub rule: String,
+        pub last_webhook_at: Option<Timestamp>,
+        pub version: i64,
+        pub created_at: Timestamp,
+    }
+}
+
+pub struct Declared<'a> {
+    pub id: MarketplaceId,
+    pub code: &'a str,
+    pub name: &'a str,
+    pub kind: &'a str,
+    pub adapter: &'a str,
+    pub base_url: Option<&'a str>,
+    pub account: &'a str,
+    pub policy: &'a str,
+    pub stock_feed: &'a str,
+    pub currency: Option<&'a str>,
+    pub declared_in: &'a str,
+    pub supports_webhooks: bool,
+    pub webhook_enabled: bool,
+    pub webhook_url: Option<&'a str>,
+    pub rule: &'a str,
+}
+
+/// Writes what a file or the program itself declares; gives the marketplace's id, old or new.
+pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Result<MarketplaceId, DbError> {
+    execute!(
+        conn,
+        MARKETPLACE_UPSERT,
+        d.id,
+        d.code,
+        d.name,
+        d.kind,
+        d.adapter,
+        d.base_url,
+        d.account,
+        d.policy,
+        d.stock_feed,
+        d.currency,
+        d.declared_in,
+        d.supports_webhooks,
+        d.webhook_enabled,
+        d.webhook_url,
+        d.rule,
+        now
+    )?;
+    Ok(fetch_one!(conn, MARKETPLACE_ID, (MarketplaceId,), d.code)?.0)
+}
+
+pub async fn list(conn: &mut Conn<'_>) -> Result<Vec<MarketplaceRow>, DbError> {
+    fetch_all!(conn, MARKETPLACES_ALL, MarketplaceRow)
+}
+
+pub async fn set_status(conn: &mut Conn<'_>, id: MarketplaceId, status: &str, now: Timestamp) -> Result<(), DbError> {
+    execute_exactly!(1, conn, MARKETPLACE_STATUS, id, status, now)
+}
+
+/// In which order each marketplace sells from which locations.
+pub async fn sales_locations(conn: &mut Conn<'_>) -> Result<Vec<(MarketplaceId, LocationId)>, DbError> {
+    fetch_all!(conn, SALES_LOCATIONS, (MarketplaceId, LocationId))
+}
+
+pub async fn set_sales_locations(conn: &mut Conn<'_>, id: MarketplaceId, locations: &[LocationId]) -> Result<(), DbError> {
+    execute!(conn, SALES_LOCATIONS_CLEAR, id)?;
+    for (position, location) in locations.iter().enumerate() {
+        execute_exactly!(1, conn, SALES_LOCATION_ADD, id, position as i64, *location)?;
+    }
+    Ok(())
+}

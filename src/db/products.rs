@@ -1,0 +1,123 @@
+//! Products and locations.
+
+use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
+use super::error::DbError;
+use super::sql::{Rows, ids, statements, texts};
+use crate::domain::ids::{LocationId, ProductId};
+use crate::domain::sku::Sku;
+use crate::domain::time::Timestamp;
+
+statements! {
+    PRODUCT_INSERT = both("INSERT INTO products (id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, \
+            oversell_policy, is_available, stock_state, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)");
+    PRODUCT_BY_SKU = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products WHERE sku = $1 AND archived_at IS NULL");
+    PRODUCTS_BY_ID = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products WHERE id IN {ids $1}");
+    PRODUCTS_BY_SKU = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products \
+        WHERE sku IN {texts $1} AND archived_at IS NULL");
+    PRODUCTS_PAGE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products \
+        WHERE archived_at IS NULL AND sku > $1 ORDER BY sku LIMIT $2");
+    PRODUCT_STATE_SET = both("UPDATE products AS p SET is_available = {bool 1}, stock_state = {text 2}, version = p.version + 1, \
+            updated_at = {int 3} FROM {rows} WHERE p.id = {id 0}");
+    LOCATION_INSERT_ONCE = both("INSERT INTO locations (id, code, name, created_at) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (code) DO NOTHING");
+    LOCATION_BY_CODE = both("SELECT id FROM locations WHERE code = $1");
+    LOCATIONS_ALL = both("SELECT id, code FROM locations WHERE archived_at IS NULL ORDER BY priority, code");
+    OUT_OF_STOCK_COUNT = both("SELECT COUNT(*) FROM products WHERE is_available = FALSE AND archived_at IS NULL");
+}
+
+row! {
+    #[derive(Clone, Debug)]
+    pub struct ProductRow {
+        pub id: ProductId,
+        pub sku: Sku,
+        pub name: String,
+        pub price_minor: Option<i64>,
+        pub cost_price_minor: Option<i64>,
+        pub currency: Option<String>,
+        pub low_stock_threshold: i64,
+        pub oversell_policy: String,
+        pub is_available: bool,
+        pub stock_state: String,
+        pub rule: String,
+        pub version: i64,
+        pub created_at: Timestamp,
+        pub updated_at: Timestamp,
+    }
+}
+
+/// A unique SKU: `DbError::Exists` when it is taken.
+pub async fn insert(conn: &mut Conn<'_>, p: &ProductRow) -> Result<(), DbError> {
+    execute_exactly!(
+        1,
+        conn,
+        PRODUCT_INSERT,
+        p.id,
+        p.sku.as_str(),
+        p.name.as_str(),
+        p.price_minor,
+        p.cost_price_minor,
+        p.currency.as_deref(),
+        p.low_stock_threshold,
+        p.oversell_policy.as_str(),
+        p.is_available,
+        p.stock_state.as_str(),
+        p.created_at
+    )
+}
+
+pub async fn get(conn: &mut Conn<'_>, sku: &str) -> Result<Option<ProductRow>, DbError> {
+    fetch_optional!(conn, PRODUCT_BY_SKU, ProductRow, sku)
+}
+
+pub async fn list_by_id(conn: &mut Conn<'_>, list: impl IntoIterator<Item = ProductId>) -> Result<Vec<ProductRow>, DbError> {
+    fetch_all!(conn, PRODUCTS_BY_ID, ProductRow, ids(list.into_iter().map(ProductId::uuid)))
+}
+
+pub async fn list_by_sku<'a>(conn: &mut Conn<'_>, skus: impl IntoIterator<Item = &'a str>) -> Result<Vec<ProductRow>, DbError> {
+    fetch_all!(conn, PRODUCTS_BY_SKU, ProductRow, texts(skus))
+}
+
+/// The next `limit` products after a SKU, in SKU order.
+pub async fn page(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<ProductRow>, DbError> {
+    fetch_all!(conn, PRODUCTS_PAGE, ProductRow, after, limit)
+}
+
+pub struct StateChange {
+    pub id: ProductId,
+    pub is_available: bool,
+    pub stock_state: &'static str,
+}
+
+pub async fn set_states(conn: &mut Conn<'_>, changes: &[StateChange], now: Timestamp) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for change in changes {
+        rows.push(|r| {
+            r.id(change.id).bool(change.is_available).text(change.stock_state).int(now.micros());
+        });
+    }
+    execute_exactly!(changes.len(), conn, PRODUCT_STATE_SET, rows.finish())
+}
+
+pub async fn insert_location_once(
+    conn: &mut Conn<'_>,
+    id: LocationId,
+    code: &str,
+    name: &str,
+    now: Timestamp,
+) -> Result<LocationId, DbError> {
+    execute!(conn, LOCATION_INSERT_ONCE, id, code, name, now)?;
+    Ok(fetch_one!(conn, LOCATION_BY_CODE, (LocationId,), code)?.0)
+}
+
+pub async fn locations(conn: &mut Conn<'_>) -> Result<Vec<(LocationId, String)>, DbError> {
+    fetch_all!(conn, LOCATIONS_ALL, (LocationId, String))
+}
+
+pub async fn count_out_of_stock(conn: &mut Conn<'_>) -> Result<i64, DbError> {
+    Ok(fetch_one!(conn, OUT_OF_STOCK_COUNT, (i64,))?.0)
+}

@@ -1,0 +1,226 @@
+//! Pushing: claim what is due, settle what was answered. A listing is dirty while its wanted version is ahead of the acknowledged.
+
+use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
+use super::error::DbError;
+use super::sql::{Rows, ids, statements};
+use crate::domain::ids::{ListingId, MarketplaceId};
+use crate::domain::time::Timestamp;
+use uuid::Uuid;
+
+statements! {
+    // Zeros and decreases first. `wanted_version > acked_version` is written as the partial index has it.
+    PUSHES_DUE = both("SELECT l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, l.wanted_version, \
+            l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, \
+            COALESCE(l.marketplace_sku, (SELECT p.sku FROM listing_components c JOIN products p ON p.id = c.product_id \
+                WHERE c.listing_id = l.id ORDER BY p.sku LIMIT 1)) AS sku \
+        FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.wanted_version > l.acked_version AND l.next_push_at <= $2 \
+            AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') AND l.state = 'active' \
+            AND (l.listed_stock = 0 OR l.listed_stock <= COALESCE(l.expected, l.acked_quantity, 0) OR $4 = TRUE \
+                OR l.acked_version = 0) \
+        ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
+            l.next_push_at, l.id LIMIT $3");
+    PUSHES_NEXT_DUE = both("SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = $1 \
+        AND l.wanted_version > l.acked_version AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') AND l.state = 'active'");
+    PUSHES_NEXT_CONFIRM = both("SELECT MIN(l.confirm_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.confirm_at IS NOT NULL");
+    // From now on the marketplace is believed to show what is sent.
+    PUSHES_CLAIM = both("UPDATE marketplace_products AS l SET push_state = 'in_flight', sent_version = {int 1}, sent_quantity = {int 2}, \
+            sent_at = {int 3}, expected = {int 2}, version = l.version + 1, updated_at = {int 3} \
+        FROM {rows} WHERE l.id = {id 0} AND l.push_state <> 'in_flight' AND l.wanted_version = {int 1} RETURNING id");
+    PUSHES_LOCK = both("SELECT l.id, l.listed_stock, l.wanted_version, l.sent_version, l.sent_quantity, l.acked_version, l.expected, \
+            l.attempts, l.confirm_at, l.push_state FROM marketplace_products l WHERE l.id IN {ids $1} ORDER BY l.id {for update}");
+    PUSHES_SETTLE = both("UPDATE marketplace_products AS l SET push_state = {text 1}, acked_version = {int 2}, \
+            acked_quantity = COALESCE({int 3}, l.acked_quantity), acked_at = COALESCE({int 4}, l.acked_at), expected = {int 5}, wanted_version = {int 6}, attempts = {int 7}, next_push_at = {int 8}, \
+            confirm_at = {int 9}, last_error = {text 10}, last_synced_at = COALESCE({int 11}, l.last_synced_at), \
+            previous_stock = (CASE WHEN {int 12} IS DISTINCT FROM l.marketplace_stock AND {int 12} IS NOT NULL \
+                THEN l.marketplace_stock ELSE l.previous_stock END), \
+            marketplace_stock = COALESCE({int 12}, l.marketplace_stock), \
+            stock_last_synced_at = COALESCE({int 13}, l.stock_last_synced_at), version = l.version + 1, updated_at = {int 14} \
+        FROM {rows} WHERE l.id = {id 0}");
+    ATTEMPTS_INSERT = both("INSERT INTO push_attempts (id, listing_id, marketplace_id, version, quantity, idempotency_key, trigger_type, \
+            sent_at, finished_at, outcome, status_code, code, message) \
+        SELECT {id 0}, {id 1}, {id 2}, {int 3}, {int 4}, {text 5}, {text 6}, {int 7}, {int 8}, {text 9}, {int 10}, {text 11}, {text 12} \
+        FROM {rows}");
+    // A push that another process (or we, before a crash) left in flight: nobody knows whether it arrived.
+    PUSHES_ABANDONED = both("UPDATE marketplace_products SET push_state = 'unknown', expected = NULL, \
+            wanted_version = wanted_version + 1, confirm_at = $3, next_push_at = 0, version = version + 1, updated_at = $2 \
+        WHERE marketplace_id = $1 AND push_state = 'in_flight' AND sent_at < $4");
+    // The second look after an unknown outcome, once a late write can no longer be on its way.
+    PUSHES_CONFIRM_DUE = both("UPDATE marketplace_products SET wanted_version = wanted_version + 1, expected = NULL, confirm_at = NULL, \
+            push_state = 'dirty', next_push_at = 0, wanted_at = $2, version = version + 1, updated_at = $2 \
+        WHERE marketplace_id = $1 AND confirm_at IS NOT NULL AND confirm_at <= $2 AND push_state <> 'in_flight'");
+    ATTEMPTS_PAGE = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, a.idempotency_key, \
+            a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
+        FROM push_attempts a JOIN marketplaces m ON m.id = a.marketplace_id JOIN marketplace_products l ON l.id = a.listing_id \
+        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
+}
+
+row! {
+    /// A listing that is due to be told.
+    #[derive(Clone, Debug)]
+    pub struct DueRow {
+        pub id: ListingId,
+        pub marketplace_product_id: String,
+        pub market: String,
+        pub marketplace_sku: Option<String>,
+        pub refs: String,
+        pub listed_stock: i64,
+        pub wanted_version: i64,
+        pub sent_version: i64,
+        pub sent_quantity: Option<i64>,
+        pub acked_quantity: Option<i64>,
+        pub expected: Option<i64>,
+        pub attempts: i64,
+        pub wanted_at: Timestamp,
+        pub sku: String,
+    }
+}
+
+row! {
+    #[derive(Clone, Debug)]
+    pub struct InFlightRow {
+        pub id: ListingId,
+        pub listed_stock: i64,
+        pub wanted_version: i64,
+        pub sent_version: i64,
+        pub sent_quantity: Option<i64>,
+        pub acked_version: i64,
+        pub expected: Option<i64>,
+        pub attempts: i64,
+        pub confirm_at: Option<Timestamp>,
+        pub push_state: String,
+    }
+}
+
+row! {
+    pub struct AttemptView {
+        pub id: Uuid,
+        pub marketplace: String,
+        pub marketplace_product_id: String,
+        pub version: i64,
+        pub quantity: i64,
+        pub idempotency_key: String,
+        pub trigger_type: String,
+        pub sent_at: Timestamp,
+        pub finished_at: Timestamp,
+        pub outcome: String,
+        pub status_code: Option<i64>,
+        pub code: Option<String>,
+        pub message: Option<String>,
+    }
+}
+
+/// What is due, at most `limit`. `increases`: whether numbers may be raised now (nothing of this marketplace is unprocessed).
+pub async fn due(
+    conn: &mut Conn<'_>,
+    marketplace: MarketplaceId,
+    now: Timestamp,
+    limit: i64,
+    increases: bool,
+) -> Result<Vec<DueRow>, DbError> {
+    fetch_all!(conn, PUSHES_DUE, DueRow, marketplace, now, limit, increases)
+}
+
+/// When to look again: the earliest of what is waiting.
+pub async fn next_due(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<Option<Timestamp>, DbError> {
+    let push = fetch_optional!(conn, PUSHES_NEXT_DUE, (Option<Timestamp>,), marketplace)?.and_then(|row| row.0);
+    let confirm = fetch_optional!(conn, PUSHES_NEXT_CONFIRM, (Option<Timestamp>,), marketplace)?.and_then(|row| row.0);
+    Ok(push.into_iter().chain(confirm).min())
+}
+
+/// Marks these as sent now; gives back those that still were as read.
+pub async fn claim(conn: &mut Conn<'_>, due: &[DueRow], now: Timestamp) -> Result<Vec<ListingId>, DbError> {
+    let mut rows = Rows::new();
+    for d in due {
+        rows.push(|r| {
+            r.id(d.id).int(d.wanted_version).int(d.listed_stock).int(now.micros());
+        });
+    }
+    let claimed = fetch_all!(conn, PUSHES_CLAIM, (ListingId,), rows.finish())?;
+    Ok(claimed.into_iter().map(|row| row.0).collect())
+}
+
+pub async fn lock(conn: &mut Conn<'_>, listings: impl IntoIterator<Item = ListingId>) -> Result<Vec<InFlightRow>, DbError> {
+    fetch_all!(conn, PUSHES_LOCK, InFlightRow, ids(listings.into_iter().map(ListingId::uuid)))
+}
+
+#[derive(Clone, Debug)]
+pub struct Settled {
+    pub id: ListingId,
+    pub push_state: &'static str,
+    pub acked_version: i64,
+    pub acked_quantity: Option<i64>,
+    pub acked_at: Option<Timestamp>,
+    pub expected: Option<i64>,
+    pub wanted_version: i64,
+    pub attempts: i64,
+    pub next_push_at: Timestamp,
+    pub confirm_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub last_synced_at: Option<Timestamp>,
+    pub marketplace_stock: Option<i64>,
+}
+
+pub async fn settle(conn: &mut Conn<'_>, settled: &[Settled], now: Timestamp) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for s in settled {
+        rows.push(|r| {
+            r.id(s.id)
+                .text(s.push_state)
+                .int(s.acked_version)
+                .opt_int(s.acked_quantity)
+                .opt_int(s.acked_at.map(Timestamp::micros));
+            r.opt_int(s.expected).int(s.wanted_version).int(s.attempts).int(s.next_push_at.micros());
+            r.opt_int(s.confirm_at.map(Timestamp::micros)).opt_text(s.last_error.as_deref());
+            r.opt_int(s.last_synced_at.map(Timestamp::micros)).opt_int(s.marketplace_stock);
+            r.opt_int(s.last_synced_at.map(Timestamp::micros)).int(now.micros());
+        });
+    }
+    execute!(conn, PUSHES_SETTLE, rows.finish()).map(drop)
+}
+
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub id: Uuid,
+    pub listing_id: ListingId,
+    pub marketplace_id: MarketplaceId,
+    pub version: i64,
+    pub quantity: i64,
+    pub idempotency_key: String,
+    pub trigger_type: &'static str,
+    pub sent_at: Timestamp,
+    pub outcome: &'static str,
+    pub status_code: Option<i64>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+pub async fn insert_attempts(conn: &mut Conn<'_>, attempts: &[Attempt], now: Timestamp) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for a in attempts {
+        rows.push(|r| {
+            r.id(a.id).id(a.listing_id).id(a.marketplace_id).int(a.version).int(a.quantity).text(&a.idempotency_key);
+            r.text(a.trigger_type).int(a.sent_at.micros()).int(now.micros()).text(a.outcome).opt_int(a.status_code);
+            r.opt_text(a.code.as_deref()).opt_text(a.message.as_deref());
+        });
+    }
+    execute!(conn, ATTEMPTS_INSERT, rows.finish()).map(drop)
+}
+
+/// Takes over pushes left in flight that were sent before `before`. Each is told again at once, and once more at `confirm_at`.
+pub async fn take_over(
+    conn: &mut Conn<'_>,
+    marketplace: MarketplaceId,
+    now: Timestamp,
+    confirm_at: Timestamp,
+    before: Timestamp,
+) -> Result<u64, DbError> {
+    execute!(conn, PUSHES_ABANDONED, marketplace, now, confirm_at, before)
+}
+
+pub async fn confirm_due(conn: &mut Conn<'_>, marketplace: MarketplaceId, now: Timestamp) -> Result<u64, DbError> {
+    execute!(conn, PUSHES_CONFIRM_DUE, marketplace, now)
+}
+
+pub async fn page(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<AttemptView>, DbError> {
+    fetch_all!(conn, ATTEMPTS_PAGE, AttemptView, before.unwrap_or(Uuid::max()), limit)
+}

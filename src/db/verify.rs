@@ -1,0 +1,101 @@
+//! The questions `stockhub verify` asks. Each gives the rows that break a promise; none is the answer wanted.
+
+use super::conn::{Conn, fetch_all, fetch_one, row};
+use super::error::DbError;
+use super::sql::statements;
+
+statements! {
+    LEDGER_SUMS = both("SELECT p.sku AS subject, l.code AS place, 'the sum of its movements differs from the level' AS wrong, \
+            CAST(i.on_hand AS BIGINT) AS found, CAST(COALESCE(s.on_hand, 0) AS BIGINT) AS wanted \
+        FROM inventory i JOIN products p ON p.id = i.product_id JOIN locations l ON l.id = i.location_id LEFT JOIN ( \
+            SELECT product_id, location_id, SUM(on_hand_change) AS on_hand, SUM(committed_change) AS committed, \
+                SUM(reserved_change) AS reserved, SUM(unsellable_change) AS unsellable, SUM(incoming_change) AS incoming \
+            FROM inventory_movements GROUP BY product_id, location_id) s \
+            ON s.product_id = i.product_id AND s.location_id = i.location_id \
+        WHERE i.on_hand <> COALESCE(s.on_hand, 0) OR i.committed <> COALESCE(s.committed, 0) OR i.reserved <> COALESCE(s.reserved, 0) \
+            OR i.unsellable <> COALESCE(s.unsellable, 0) OR i.incoming <> COALESCE(s.incoming, 0) LIMIT 100");
+    LEDGER_GAPS = both("SELECT p.sku AS subject, l.code AS place, 'its versions are not 1 to n without a gap' AS wrong, \
+            i.version AS found, CAST(COALESCE(s.n, 0) AS BIGINT) AS wanted \
+        FROM inventory i JOIN products p ON p.id = i.product_id JOIN locations l ON l.id = i.location_id LEFT JOIN ( \
+            SELECT product_id, location_id, COUNT(*) AS n, MAX(level_version) AS top FROM inventory_movements \
+            GROUP BY product_id, location_id) s ON s.product_id = i.product_id AND s.location_id = i.location_id \
+        WHERE i.version <> COALESCE(s.n, 0) OR COALESCE(s.n, 0) <> COALESCE(s.top, 0) LIMIT 100");
+    LEDGER_CHAIN = both("SELECT p.sku AS subject, l.code AS place, 'a movement does not start where the one before ended' AS wrong, \
+            m.quantity_after - m.quantity_change AS found, b.quantity_after AS wanted \
+        FROM inventory_movements m JOIN inventory_movements b ON b.product_id = m.product_id AND b.location_id = m.location_id \
+            AND b.level_version = m.previous_version JOIN products p ON p.id = m.product_id JOIN locations l ON l.id = m.location_id \
+        WHERE m.on_hand_after - m.on_hand_change <> b.on_hand_after OR m.committed_after - m.committed_change <> b.committed_after \
+            OR m.reserved_after - m.reserved_change <> b.reserved_after \
+            OR m.unsellable_after - m.unsellable_change <> b.unsellable_after LIMIT 100");
+    OPEN_LINES = both("SELECT p.sku AS subject, l.code AS place, 'open order lines differ from committed' AS wrong, \
+            i.committed AS found, CAST(COALESCE(s.open, 0) AS BIGINT) AS wanted \
+        FROM inventory i JOIN products p ON p.id = i.product_id JOIN locations l ON l.id = i.location_id LEFT JOIN ( \
+            SELECT product_id, location_id, SUM(posted_committed) AS open FROM order_lines WHERE location_id IS NOT NULL \
+            GROUP BY product_id, location_id) s ON s.product_id = i.product_id AND s.location_id = i.location_id \
+        WHERE i.committed <> COALESCE(s.open, 0) LIMIT 100");
+    HELD = both("SELECT p.sku AS subject, l.code AS place, 'held reservations differ from reserved' AS wrong, \
+            i.reserved AS found, CAST(COALESCE(s.held, 0) AS BIGINT) AS wanted \
+        FROM inventory i JOIN products p ON p.id = i.product_id JOIN locations l ON l.id = i.location_id LEFT JOIN ( \
+            SELECT t.product_id, t.location_id, SUM(t.quantity - t.consumed) AS held FROM reservation_items t \
+            JOIN reservations r ON r.id = t.reservation_id WHERE r.state = 'held' GROUP BY t.product_id, t.location_id) s \
+            ON s.product_id = i.product_id AND s.location_id = i.location_id \
+        WHERE i.reserved <> COALESCE(s.held, 0) LIMIT 100");
+    LINES_POSTED = both("SELECT o.external_id AS subject, l.line_key AS place, 'what was posted for the line differs from its movements' AS wrong, \
+            l.posted_on_hand AS found, CAST(COALESCE(s.on_hand, 0) AS BIGINT) AS wanted \
+        FROM order_lines l JOIN orders o ON o.id = l.order_id LEFT JOIN ( \
+            SELECT order_line_id, SUM(on_hand_change) AS on_hand, SUM(committed_change) AS committed FROM inventory_movements \
+            WHERE order_line_id IS NOT NULL GROUP BY order_line_id) s ON s.order_line_id = l.id \
+        WHERE o.historic = FALSE AND (l.posted_on_hand <> COALESCE(s.on_hand, 0) OR l.posted_committed <> COALESCE(s.committed, 0)) LIMIT 100");
+    UNTRACED = both("SELECT m.source_key AS subject, COALESCE(m.reference_id, '') AS place, \
+            'a movement names a delivery that is not in the log' AS wrong, m.quantity_change AS found, CAST(0 AS BIGINT) AS wanted \
+        FROM inventory_movements m WHERE m.webhook_id IS NOT NULL \
+            AND NOT EXISTS (SELECT 1 FROM marketplace_webhooks w WHERE w.id = m.webhook_id) LIMIT 100");
+    LISTING_VERSIONS = both("SELECT m.code AS subject, l.marketplace_product_id AS place, 'listing versions are out of order' AS wrong, \
+            l.acked_version AS found, l.wanted_version AS wanted FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.acked_version > l.sent_version OR l.sent_version > l.wanted_version OR l.listed_stock < 0 LIMIT 100");
+    COUNTS = both("SELECT (SELECT COUNT(*) FROM products) AS products, (SELECT COUNT(*) FROM inventory_movements) AS movements, \
+            (SELECT COUNT(*) FROM marketplace_webhooks) AS webhooks, \
+            (SELECT COUNT(*) FROM marketplace_webhooks WHERE status = 'processed') AS processed, \
+            (SELECT COUNT(*) FROM marketplace_webhooks WHERE status IN ('pending', 'retry')) AS waiting, \
+            (SELECT COUNT(*) FROM marketplace_webhooks WHERE status IN ('failed', 'unmapped')) AS to_handle");
+}
+
+row! {
+    /// One broken promise.
+    #[derive(Clone, Debug, serde::Serialize)]
+    pub struct Finding {
+        pub subject: String,
+        pub place: String,
+        pub wrong: String,
+        pub found: i64,
+        pub wanted: i64,
+    }
+}
+
+row! {
+    #[derive(Clone, Debug, serde::Serialize)]
+    pub struct Counts {
+        pub products: i64,
+        pub movements: i64,
+        pub webhooks: i64,
+        pub processed: i64,
+        pub waiting: i64,
+        pub to_handle: i64,
+    }
+}
+
+pub async fn findings(conn: &mut Conn<'_>) -> Result<Vec<Finding>, DbError> {
+    let mut all = fetch_all!(conn, LEDGER_SUMS, Finding)?;
+    all.extend(fetch_all!(conn, LEDGER_GAPS, Finding)?);
+    all.extend(fetch_all!(conn, LEDGER_CHAIN, Finding)?);
+    all.extend(fetch_all!(conn, OPEN_LINES, Finding)?);
+    all.extend(fetch_all!(conn, HELD, Finding)?);
+    all.extend(fetch_all!(conn, LINES_POSTED, Finding)?);
+    all.extend(fetch_all!(conn, UNTRACED, Finding)?);
+    all.extend(fetch_all!(conn, LISTING_VERSIONS, Finding)?);
+    Ok(all)
+}
+
+pub async fn counts(conn: &mut Conn<'_>) -> Result<Counts, DbError> {
+    fetch_one!(conn, COUNTS, Counts)
+}
