@@ -5,3 +5,5 @@ pub mod ids;
 pub mod sku;
 pub mod quantity;
 pub mod money;
+pub mod rule;
+pub mod allocation;
