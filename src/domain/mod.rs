@@ -7,3 +7,4 @@ pub mod quantity;
 pub mod money;
 pub mod rule;
 pub mod allocation;
+pub mod retry;
