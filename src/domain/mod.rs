@@ -8,3 +8,4 @@ pub mod money;
 pub mod rule;
 pub mod allocation;
 pub mod retry;
+pub mod alerts;
