@@ -9,3 +9,4 @@ pub mod rule;
 pub mod allocation;
 pub mod retry;
 pub mod alerts;
+pub mod order;
