@@ -5,3 +5,8 @@ pub mod ids;
 pub mod sku;
 pub mod quantity;
 pub mod money;
+pub mod rule;
+pub mod allocation;
+pub mod retry;
+pub mod alerts;
+pub mod order;
