@@ -241,6 +241,8 @@ CREATE TABLE order_lines (
     location_id       UUID REFERENCES locations (id),
     units             BIGINT NOT NULL DEFAULT 1 CHECK (units > 0),
     ordered           BIGINT,
+    stated_total      BIGINT,
+    stated_at         BIGINT,
     cancelled         BIGINT NOT NULL DEFAULT 0 CHECK (cancelled >= 0),
     shipped           BIGINT NOT NULL DEFAULT 0 CHECK (shipped >= 0),
     returned          BIGINT NOT NULL DEFAULT 0 CHECK (returned >= 0),

@@ -241,6 +241,8 @@ CREATE TABLE order_lines (
     location_id       BLOB REFERENCES locations (id),
     units             INTEGER NOT NULL DEFAULT 1 CHECK (units > 0),
     ordered           INTEGER,
+    stated_total      INTEGER,
+    stated_at         INTEGER,
     cancelled         INTEGER NOT NULL DEFAULT 0 CHECK (cancelled >= 0),
     shipped           INTEGER NOT NULL DEFAULT 0 CHECK (shipped >= 0),
     returned          INTEGER NOT NULL DEFAULT 0 CHECK (returned >= 0),

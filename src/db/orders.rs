@@ -17,21 +17,25 @@ statements! {
         JOIN (SELECT {id 0} AS marketplace_id, {text 1} AS external_id FROM {rows}) k \
             ON o.marketplace_id = k.marketplace_id AND o.external_id = k.external_id ORDER BY o.id {for update of o}");
     LINES_OF_ORDERS = both("SELECT id, order_id, line_key, component, external_product, external_sku, listing_id, product_id, location_id, \
-            units, ordered, cancelled, shipped, returned, returned_unsellable, posted_on_hand, posted_committed, posted_unsellable, \
-            posting, price_minor, cost_price_minor, currency, occurred_at FROM order_lines WHERE order_id IN {ids $1} \
+            units, ordered, stated_total, stated_at, cancelled, shipped, returned, returned_unsellable, posted_on_hand, posted_committed, \
+            posted_unsellable, posting, price_minor, cost_price_minor, currency, occurred_at FROM order_lines WHERE order_id IN {ids $1} \
         ORDER BY order_id, line_key, component");
     LINES_UPSERT = both("INSERT INTO order_lines (id, order_id, line_key, component, external_product, external_sku, listing_id, product_id, \
-            location_id, units, ordered, cancelled, shipped, returned, returned_unsellable, posted_on_hand, posted_committed, \
-            posted_unsellable, posting, price_minor, cost_price_minor, currency, occurred_at, created_at, updated_at) \
-        SELECT {id 0}, {id 1}, {text 2}, {int 3}, {text 4}, {text 5}, {id 6}, {id 7}, {id 8}, {int 9}, {int 10}, {int 11}, {int 12}, \
-            {int 13}, {int 14}, {int 15}, {int 16}, {int 17}, {int 18}, {int 19}, {int 20}, {text 21}, {int 22}, {int 23}, {int 23} \
+            location_id, units, ordered, stated_total, stated_at, cancelled, shipped, returned, \
+            returned_unsellable, posted_on_hand, posted_committed, posted_unsellable, posting, price_minor, \
+            cost_price_minor, currency, occurred_at, created_at, updated_at) \
+        SELECT {id 0}, {id 1}, {text 2}, {int 3}, {text 4}, {text 5}, {id 6}, {id 7}, {id 8}, {int 9}, {int 10}, {int 11}, \
+            {int 12}, {int 13}, {int 14}, {int 15}, {int 16}, {int 17}, {int 18}, {int 19}, {int 20}, {int 21}, {int 22}, \
+            {text 23}, {int 24}, {int 25}, {int 25} \
         FROM {rows} WHERE TRUE ON CONFLICT (id) DO UPDATE SET listing_id = excluded.listing_id, product_id = excluded.product_id, \
-            location_id = excluded.location_id, units = excluded.units, ordered = excluded.ordered, cancelled = excluded.cancelled, \
-            shipped = excluded.shipped, returned = excluded.returned, returned_unsellable = excluded.returned_unsellable, \
-            posted_on_hand = excluded.posted_on_hand, posted_committed = excluded.posted_committed, \
-            posted_unsellable = excluded.posted_unsellable, posting = excluded.posting, price_minor = excluded.price_minor, \
-            cost_price_minor = excluded.cost_price_minor, currency = excluded.currency, occurred_at = excluded.occurred_at, \
-            updated_at = excluded.updated_at");
+            location_id = excluded.location_id, units = excluded.units, ordered = excluded.ordered, \
+            stated_total = excluded.stated_total, stated_at = excluded.stated_at, \
+            cancelled = excluded.cancelled, shipped = excluded.shipped, returned = excluded.returned, \
+            returned_unsellable = excluded.returned_unsellable, posted_on_hand = excluded.posted_on_hand, \
+            posted_committed = excluded.posted_committed, posted_unsellable = excluded.posted_unsellable, \
+            posting = excluded.posting, price_minor = excluded.price_minor, \
+            cost_price_minor = excluded.cost_price_minor, currency = excluded.currency, \
+            occurred_at = excluded.occurred_at, updated_at = excluded.updated_at");
     ORDERS_UPDATE = both("UPDATE orders AS o SET status = {text 1}, cancel_all = {bool 2}, source_updated_at = {int 3}, \
             version = o.version + 1, updated_at = {int 4} FROM {rows} WHERE o.id = {id 0}");
     ORDERS_PAGE = both("SELECT o.id, m.code AS marketplace, o.external_id, o.source, o.status, o.placed_at, o.created_at, o.updated_at \
@@ -114,6 +118,8 @@ row! {
         pub location_id: Option<LocationId>,
         pub units: i64,
         pub ordered: Option<i64>,
+        pub stated_total: Option<i64>,
+        pub stated_at: Option<Timestamp>,
         pub cancelled: i64,
         pub shipped: i64,
         pub returned: i64,
@@ -139,7 +145,7 @@ pub async fn upsert_lines(conn: &mut Conn<'_>, lines: &[LineRow], now: Timestamp
         rows.push(|r| {
             r.id(l.id).id(l.order_id).text(&l.line_key).int(l.component).opt_text(l.external_product.as_deref());
             r.opt_text(l.external_sku.as_deref()).opt_id(l.listing_id).opt_id(l.product_id).opt_id(l.location_id).int(l.units);
-            r.opt_int(l.ordered).int(l.cancelled).int(l.shipped).int(l.returned).int(l.returned_unsellable);
+            r.opt_int(l.ordered).opt_int(l.stated_total).opt_int(l.stated_at.map(Timestamp::micros)).int(l.cancelled).int(l.shipped).int(l.returned).int(l.returned_unsellable);
             r.int(l.posted_on_hand).int(l.posted_committed).int(l.posted_unsellable).int(l.posting).opt_int(l.price_minor);
             r.opt_int(l.cost_price_minor).opt_text(l.currency.as_deref()).opt_int(l.occurred_at.map(Timestamp::micros));
             r.int(now.micros());

@@ -1,0 +1,116 @@
+//! One seller account on one marketplace: its adapter, secrets and policy, as the pipeline works with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Adapter;
+use crate::domain::ids::{LocationId, MarketplaceId};
+use crate::domain::order::Fulfilment;
+use crate::domain::rule::Rule;
+use crate::settings::Secret;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Api,
+    Polling,
+    Storefront,
+    Manual,
+}
+
+/// Which of a marketplace's feeds moves stock. The others only refresh what we observe: some send both an order and a stock
+/// event for one sale, and counting both is a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StockFeed {
+    Orders,
+    Delta,
+    Absolute,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Active,
+    Paused,
+    AuthError,
+    Archived,
+}
+
+macro_rules! named {
+    ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
+        impl $type {
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+named!(Kind { Api = "api", Polling = "polling", Storefront = "storefront", Manual = "manual" });
+named!(StockFeed { Orders = "orders", Delta = "delta", Absolute = "absolute", None = "none" });
+named!(Status { Active = "active", Paused = "paused", AuthError = "auth_error", Archived = "archived" });
+
+/// How this seller wants this account treated; what is unset comes from the adapter.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub clock_tolerance: Duration,
+    pub fulfilment: Fulfilment,
+    pub own_sales_decrement: bool,
+    /// `None`: nobody says.
+    pub own_cancel_restock: Option<bool>,
+    pub min_gap: Duration,
+    pub push_enabled: bool,
+    pub rule: Rule,
+}
+
+pub struct Connection {
+    pub id: MarketplaceId,
+    pub code: String,
+    pub name: String,
+    pub kind: Kind,
+    pub adapter: Arc<dyn Adapter>,
+    pub base_url: Option<String>,
+    pub account: serde_json::Map<String, serde_json::Value>,
+    /// By the name the adapter gives them; several are live during a rotation.
+    pub secrets: BTreeMap<String, Vec<Secret>>,
+    pub stock_feed: StockFeed,
+    pub currency: Option<String>,
+    pub status: Status,
+    pub webhook_enabled: bool,
+    pub policy: Policy,
+    /// In which order its sales take from which locations; never empty.
+    pub locations: Vec<LocationId>,
+}
+
+impl Connection {
+    pub fn secrets(&self, name: &str) -> &[Secret] {
+        self.secrets.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether pushes to it leave by themselves.
+    pub fn pushes(&self) -> bool {
+        self.adapter.traits().push == super::PushStyle::Request && self.policy.push_enabled && self.status == Status::Active
+    }
+
+    pub fn is_storefront(&self) -> bool {
+        self.code == STORE
+    }
+}
+
+/// The code of the own storefront, which always exists.
+pub const STORE: &str = "store";
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("code", &self.code).field("adapter", &self.adapter.id()).finish_non_exhaustive()
+    }
+}
