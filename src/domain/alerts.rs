@@ -116,7 +116,10 @@ mod tests {
         }
 
         #[test]
-        fn the_same_alert_never_rings_twice_in_a_row(levels in proptest::collection::vec(-3_i64..15, 0..50), threshold in 0_i64..8) {
+        fn the_same_alert_never_rings_twice_in_a_row(
+            levels in proptest::collection::vec(-3_i64..15, 0..50),
+            threshold in 0_i64..8,
+        ) {
             for pair in walk(threshold, &levels).windows(2) {
                 let (first, second) = (pair[0].1, pair[1].1);
                 prop_assert!(first != second || first == Edge::Back, "{first:?} twice");

@@ -64,12 +64,12 @@ pub struct Step {
 /// One answer per listing, in their order. `listings` must hold every listing with a quota on any of the products, and every
 /// listing that competes for a share: an absent one is one that holds nothing.
 pub fn allocate(pool: &Pool, listings: &[ListingInput]) -> Vec<Allocated> {
-    let hub = Competition::new(pool, listings);
+    let competition = Competition::new(pool, listings);
     listings
         .iter()
         .map(|listing| {
             let mut path = Path { value: 0, steps: Some(Vec::new()) };
-            hub.walk(listing, &mut path);
+            competition.walk(listing, &mut path);
             Allocated { listing: listing.id, quantity: path.value, trace: path.steps.unwrap_or_default() }
         })
         .collect()
@@ -77,12 +77,12 @@ pub fn allocate(pool: &Pool, listings: &[ListingInput]) -> Vec<Allocated> {
 
 /// The same numbers without the words: what retargeting needs thousands of times a second.
 pub fn quantities(pool: &Pool, listings: &[ListingInput]) -> Vec<i64> {
-    let hub = Competition::new(pool, listings);
+    let competition = Competition::new(pool, listings);
     listings
         .iter()
         .map(|listing| {
             let mut path = Path { value: 0, steps: None };
-            hub.walk(listing, &mut path);
+            competition.walk(listing, &mut path);
             path.value
         })
         .collect()

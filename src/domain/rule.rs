@@ -145,8 +145,9 @@ mod tests {
 
     #[test]
     fn every_key_is_read_and_only_what_is_set_is_written() {
-        let all = r#"{"buffer":1,"stop_below":2,"fixed":3,"share_percent":4,"rounding":"ceil","quota":5,"max_listed":6,"priority":-7,"paused":true}"#;
-        let rule = read(all).unwrap();
+        let all = r#"{"buffer":1,"stop_below":2,"fixed":3,"share_percent":4,"rounding":"ceil","#.to_owned()
+            + r#""quota":5,"max_listed":6,"priority":-7,"paused":true}"#;
+        let rule = read(&all).unwrap();
         assert_eq!(serde_json::to_string(&rule).unwrap(), all);
         let written = serde_json::to_value(&rule).unwrap();
         assert_eq!(written.as_object().unwrap().len(), Rule::KEYS.len());
@@ -190,8 +191,8 @@ mod tests {
     proptest! {
         #[test]
         fn roundings_enclose_the_exact_share(amount in 0..=QUANTITY_MAX, percent in 0_i64..=100) {
-            let (floor, nearest, ceil) =
-                (Rounding::Floor.share(amount, percent), Rounding::Nearest.share(amount, percent), Rounding::Ceil.share(amount, percent));
+            let [floor, nearest, ceil] =
+                [Rounding::Floor, Rounding::Nearest, Rounding::Ceil].map(|rounding| rounding.share(amount, percent));
             prop_assert!(floor <= nearest && nearest <= ceil && ceil - floor <= 1);
             prop_assert!(floor * 100 <= amount * percent && amount * percent <= ceil * 100);
             prop_assert!((nearest * 100 - amount * percent).abs() <= 50);

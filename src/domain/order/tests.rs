@@ -205,7 +205,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn neither_order_nor_repetition_matters((once, often) in any_two_deliveries(), units in 1_i64..5, fulfilment in any_fulfilment()) {
+    fn neither_order_nor_repetition_matters(
+        (once, often) in any_two_deliveries(),
+        units in 1_i64..5,
+        fulfilment in any_fulfilment(),
+    ) {
         let (one, other) = (after(&once), after(&often));
         prop_assert_eq!(&one, &other);
         prop_assert_eq!(implied(&one, units, fulfilment), implied(&other, units, fulfilment));
@@ -221,7 +225,11 @@ proptest! {
     }
 
     #[test]
-    fn posting_the_differences_ends_at_what_is_implied((_, often) in any_two_deliveries(), units in 1_i64..5, fulfilment in any_fulfilment()) {
+    fn posting_the_differences_ends_at_what_is_implied(
+        (_, often) in any_two_deliveries(),
+        units in 1_i64..5,
+        fulfilment in any_fulfilment(),
+    ) {
         let mut state = LineState::default();
         let mut posted = Posting::ZERO;
         for update in &often {
