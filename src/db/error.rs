@@ -32,6 +32,21 @@ impl DbError {
         matches!(self, Self::Unavailable { .. } | Self::Conflict { .. })
     }
 
+    /// The same failure to hand on, where the first one stays with its asker.
+    pub fn describe(&self) -> Self {
+        let again = |source: &sqlx::Error| sqlx::Error::Protocol(source.to_string());
+        match self {
+            Self::Unavailable { statement, source } => Self::Unavailable { statement, source: again(source) },
+            Self::Conflict { statement, source } => Self::Conflict { statement, source: again(source) },
+            Self::Exists { statement } => Self::Exists { statement },
+            Self::Inconsistent { table, column, value } => Self::Inconsistent { table, column, value: value.clone() },
+            Self::RowCount { statement, changed, wanted } => {
+                Self::RowCount { statement, changed: *changed, wanted: *wanted }
+            }
+            Self::Bug { statement, source } => Self::Bug { statement, source: again(source) },
+        }
+    }
+
     pub(super) fn from_sqlx(statement: &'static str, source: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let code = match &source {

@@ -228,6 +228,15 @@ impl WriteConnection {
         }
     }
 
+    /// Whether it still answers. A full disk is not a lost connection.
+    pub async fn is_alive(&mut self) -> bool {
+        let answered = match self {
+            Self::Sqlite { conn, .. } => conn.ping().await,
+            Self::Postgres { conn } => conn.ping().await,
+        };
+        answered.is_ok()
+    }
+
     async fn plain(&mut self, name: &'static str, text: &'static str) -> Result<(), DbError> {
         plain(&mut self.conn(), name, text).await
     }

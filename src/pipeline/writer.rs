@@ -1,0 +1,343 @@
+//! The one writer of this process. It owns the write connection; everybody else hands it work and waits for the answer.
+//!
+//! Work that waits is done in one transaction: take the first, drain what is there, do all of it, commit, then answer. An idle hub
+//! adds no waiting, a busy one shares each fsync. Every command runs under a savepoint, so a refusal undoes itself alone; if the
+//! group as a whole fails, its members are tried one by one, so a poison member cannot take the others along. Nobody is answered
+//! before COMMIT has returned, and a commit whose end is unknown is answered "try again".
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::intake::{Arrival, Receipt};
+use super::{CommandError, Effects, Kit, Tx, apply, log};
+use crate::db::{self, Db, DbError, WriteConnection};
+
+/// Something done in a transaction. It may be run again from the start, after a rollback.
+pub trait Command: Send + 'static {
+    type Output: Send + 'static;
+    type Error: CommandError;
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+}
+
+/// Why work was not done. None of these changed anything that was answered for.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError<E> {
+    #[error("too much is waiting to be written")]
+    Overloaded,
+    #[error("the hub is stopping")]
+    Stopping,
+    #[error("the database is not available")]
+    Unavailable,
+    /// It may or may not have been written: ask again under the same key.
+    #[error("the end of the commit is not known")]
+    CommitUnknown,
+    #[error(transparent)]
+    Refused(E),
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How a member of a group ended before the commit.
+enum Ran {
+    Done,
+    /// Refused by its own rules: its savepoint is undone, the group goes on.
+    Refused,
+    /// The database failed: the whole group is rolled back.
+    Broken(DbError),
+}
+
+/// The end of the transaction, as each member must be told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Committed,
+    Unavailable,
+    CommitUnknown,
+}
+
+trait Work: Send {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx<'_>) -> Boxed<'a, Ran>;
+    fn answer(self: Box<Self>, end: End);
+}
+
+struct Pending<C: Command> {
+    command: C,
+    ran: Option<Result<C::Output, C::Error>>,
+    reply: oneshot::Sender<Result<C::Output, WriteError<C::Error>>>,
+}
+
+impl<C: Command> Work for Pending<C> {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx<'_>) -> Boxed<'a, Ran> {
+        Box::pin(async move {
+            let ran = self.command.run(tx).await;
+            let end = match &ran {
+                Ok(_) => Ran::Done,
+                Err(error) => match error.database() {
+                    Some(error) => Ran::Broken(error.describe()),
+                    None => Ran::Refused,
+                },
+            };
+            self.ran = Some(ran);
+            end
+        })
+    }
+
+    fn answer(self: Box<Self>, end: End) {
+        let answer = match (self.ran, end) {
+            // What was refused by its rules stays refused, whatever became of the others.
+            (Some(Err(error)), _) if error.database().is_none() => Err(WriteError::Refused(error)),
+            (Some(Ok(output)), End::Committed) => Ok(output),
+            (_, End::CommitUnknown) => Err(WriteError::CommitUnknown),
+            _ => Err(WriteError::Unavailable),
+        };
+        // The asker may have gone; what is committed stays committed.
+        let _ = self.reply.send(answer);
+    }
+}
+
+enum Job {
+    Arrival(Box<Arrival>, oneshot::Sender<Result<Receipt, WriteError<DbError>>>),
+    Work(Box<dyn Work>),
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Job::Arrival(arrival, _) => arrival.body().len(),
+            Job::Work(_) => 0,
+        }
+    }
+}
+
+/// The way to the writer; cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    stopping: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct WriterLimits {
+    /// Jobs that may wait.
+    pub queue: usize,
+    /// Jobs in one transaction.
+    pub group_max: usize,
+    /// Bytes of webhook bodies in one transaction.
+    pub group_max_bytes: usize,
+}
+
+impl Writer {
+    /// The writer and the task that must be run for it.
+    pub fn new(limits: WriterLimits, stopping: CancellationToken) -> (Self, WriterTask) {
+        let (jobs, queue) = mpsc::channel(limits.queue.max(1));
+        (Self { jobs, stopping }, WriterTask { queue, limits })
+    }
+
+    /// Runs a command. When the queue is full it says so at once: what comes from outside is answered 503 and sent again.
+    pub async fn run<C: Command>(&self, command: C) -> Result<C::Output, WriteError<C::Error>> {
+        let (reply, answer) = oneshot::channel();
+        let work = Job::Work(Box::new(Pending { command, ran: None, reply }));
+        self.jobs.try_send(work).map_err(|error| self.full(&error))?;
+        answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    /// Runs a command of our own workers, which can wait for their turn.
+    pub async fn run_patiently<C: Command>(&self, command: C) -> Result<C::Output, WriteError<C::Error>> {
+        let (reply, answer) = oneshot::channel();
+        let work = Job::Work(Box::new(Pending { command, ran: None, reply }));
+        self.jobs.send(work).await.map_err(|_| WriteError::Stopping)?;
+        answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    /// Logs and applies a webhook; the receipt comes after the commit.
+    pub async fn receive(&self, arrival: Arrival) -> Result<Receipt, WriteError<DbError>> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.try_send(Job::Arrival(Box::new(arrival), reply)).map_err(|error| self.full(&error))?;
+        answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
+    fn full<E>(&self, error: &mpsc::error::TrySendError<Job>) -> WriteError<E> {
+        match error {
+            mpsc::error::TrySendError::Full(_) if !self.stopping.is_cancelled() => WriteError::Overloaded,
+            _ => WriteError::Stopping,
+        }
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+}
+
+pub struct WriterTask {
+    queue: mpsc::Receiver<Job>,
+    limits: WriterLimits,
+}
+
+/// Told what follows each commit, in commit order.
+pub trait AfterCommit: Send + 'static {
+    fn committed(&self, effects: Effects);
+}
+
+impl WriterTask {
+    /// Works until it is told to stop and has done all that was taken.
+    pub async fn run(mut self, db: Db, mut conn: WriteConnection, kit: Kit, after: impl AfterCommit, stop: CancellationToken) {
+        let mut group: Vec<Job> = Vec::with_capacity(self.limits.group_max);
+        loop {
+            let first = tokio::select! {
+                biased;
+                job = self.queue.recv() => job,
+                () = stop.cancelled() => {
+                    // Nobody new gets in; whoever is in gets an answer.
+                    self.queue.close();
+                    self.queue.recv().await
+                }
+            };
+            let Some(first) = first else { break };
+            let mut bytes = first.bytes();
+            group.push(first);
+            while group.len() < self.limits.group_max && bytes < self.limits.group_max_bytes {
+                let Ok(job) = self.queue.try_recv() else { break };
+                bytes += job.bytes();
+                group.push(job);
+            }
+            kit.metrics.group_size(group.len());
+            let lost = run_group(&mut conn, &kit, &after, std::mem::take(&mut group)).await;
+            if lost {
+                reconnect(&db, &mut conn).await;
+            }
+        }
+        conn.close().await;
+    }
+}
+
+/// Gives whether the connection may be lost.
+async fn run_group(conn: &mut WriteConnection, kit: &Kit, after: &impl AfterCommit, mut group: Vec<Job>) -> bool {
+    let (end, effects, receipts) = attempt(conn, kit, &mut group).await;
+    match end {
+        Ok(()) => {
+            after.committed(effects);
+            answer(group, receipts, End::Committed);
+            false
+        }
+        // Alone, a poison member fails alone.
+        Err(Failed::RolledBack(error)) if group.len() > 1 && !matches!(error, DbError::Unavailable { .. }) => {
+            tracing::warn!(%error, jobs = group.len(), "a group of writes failed and is tried one by one");
+            let mut lost = false;
+            for job in group {
+                lost |= Box::pin(run_group(conn, kit, after, vec![job])).await;
+            }
+            lost
+        }
+        Err(Failed::RolledBack(error)) => {
+            tracing::error!(%error, jobs = group.len(), "a write failed; nothing was changed");
+            kit.metrics.write_failures.inc();
+            let lost = matches!(error, DbError::Unavailable { .. });
+            answer(group, Vec::new(), End::Unavailable);
+            lost
+        }
+        Err(Failed::CommitUnknown(error)) => {
+            tracing::error!(%error, jobs = group.len(), "the end of a commit is not known");
+            kit.metrics.write_failures.inc();
+            answer(group, Vec::new(), End::CommitUnknown);
+            true
+        }
+    }
+}
+
+enum Failed {
+    RolledBack(DbError),
+    CommitUnknown(DbError),
+}
+
+type Attempt = (Result<(), Failed>, Effects, Vec<Receipt>);
+
+async fn attempt(conn: &mut WriteConnection, kit: &Kit, group: &mut [Job]) -> Attempt {
+    let failed = |error| (Err(Failed::RolledBack(error)), Effects::default(), Vec::new());
+    if let Err(error) = conn.begin().await {
+        return failed(error);
+    }
+    let mut tx = Tx { conn: conn.conn(), kit, now: kit.clock.now(), effects: Effects::default() };
+    match members(&mut tx, group).await {
+        Ok(receipts) => {
+            let effects = tx.effects;
+            match conn.commit().await {
+                Ok(()) => (Ok(()), effects, receipts),
+                Err(error) => {
+                    conn.rollback().await;
+                    (Err(Failed::CommitUnknown(error)), Effects::default(), Vec::new())
+                }
+            }
+        }
+        Err(error) => {
+            conn.rollback().await;
+            failed(error)
+        }
+    }
+}
+
+/// All members of a group: the webhooks together in set statements, each command under its own savepoint.
+async fn members(tx: &mut Tx<'_>, group: &mut [Job]) -> Result<Vec<Receipt>, DbError> {
+    let alone = group.len() == 1;
+    let arrivals: Vec<&Arrival> =
+        group.iter().filter_map(|job| if let Job::Arrival(arrival, _) = job { Some(&**arrival) } else { None }).collect();
+    let mut receipts = Vec::new();
+    if !arrivals.is_empty() {
+        let recorded = log::record(tx, &arrivals).await?;
+        if alone {
+            apply::one_by_itself(tx, recorded.logged).await?;
+        } else {
+            apply::logged(tx, recorded.logged).await?;
+        }
+        receipts = recorded.receipts;
+    }
+    for job in group.iter_mut() {
+        let Job::Work(work) = job else { continue };
+        db::savepoint(&mut tx.conn).await?;
+        let kept = std::mem::take(&mut tx.effects);
+        match work.run(tx).await {
+            Ran::Done => {
+                let new = std::mem::replace(&mut tx.effects, kept);
+                tx.effects.absorb(new);
+                db::release_savepoint(&mut tx.conn).await?;
+            }
+            Ran::Refused => {
+                tx.effects = kept;
+                db::rollback_to_savepoint(&mut tx.conn).await?;
+            }
+            Ran::Broken(error) => return Err(error),
+        }
+    }
+    Ok(receipts)
+}
+
+fn answer(group: Vec<Job>, receipts: Vec<Receipt>, end: End) {
+    let mut receipts = receipts.into_iter();
+    for job in group {
+        match job {
+            Job::Arrival(_, reply) => {
+                let answer = match (end, receipts.next()) {
+                    (End::Committed, Some(receipt)) => Ok(receipt),
+                    (End::CommitUnknown, _) => Err(WriteError::CommitUnknown),
+                    _ => Err(WriteError::Unavailable),
+                };
+                let _ = reply.send(answer);
+            }
+            Job::Work(work) => work.answer(end),
+        }
+    }
+}
+
+/// A lost connection is opened again, with a pause that grows to a second. Meanwhile the queue fills and then refuses.
+async fn reconnect(db: &Db, conn: &mut WriteConnection) {
+    if conn.is_alive().await {
+        return;
+    }
+    if let Err(error) = db.reopen_writer(conn).await {
+        tracing::error!(%error, "the database cannot be reached");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
