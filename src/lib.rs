@@ -1,4 +1,5 @@
 //! stockhub: one true inventory between many marketplaces, live in every shopper's browser.
 #![recursion_limit = "256"]
 
+pub mod settings;
 pub mod domain;
