@@ -1,0 +1,322 @@
+//! The sections of `config/default.toml`, which documents every key; here are their types and the ranges that make sense.
+//! Units are part of the names; an accessor gives each span as a `Duration`.
+
+use std::net::SocketAddr;
+
+use super::choice::{LogFormat, choice};
+use super::cidr::Cidr;
+use super::duration::durations;
+use super::parse::{self, boolean_or_auto, list, text, whole};
+use super::secret::{ConnectionUrl, Secret};
+use super::section::Section;
+
+/// Milliseconds of an hour: the upper end of what a pause may be.
+const HOUR_MS: i64 = 3_600_000;
+
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    pub bind: SocketAddr,
+    /// 0 = one per core.
+    pub workers: usize,
+    pub max_connections_per_worker: usize,
+    pub backlog: u32,
+    pub keep_alive_s: u64,
+    pub head_timeout_ms: u64,
+    pub shutdown_timeout_s: u64,
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+durations!(ServerSettings {
+    keep_alive = from_secs(keep_alive_s),
+    head_timeout = from_millis(head_timeout_ms),
+    shutdown_timeout = from_secs(shutdown_timeout_s),
+});
+
+impl ServerSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self {
+            bind: s.need_or("bind", parse::BIND_PLACEHOLDER, parse::bind),
+            workers: s.need("workers", whole(0..=1_024)),
+            max_connections_per_worker: s.need("max_connections_per_worker", whole(1..=1_000_000)),
+            backlog: s.need("backlog", whole(16..=65_535)),
+            keep_alive_s: s.need("keep_alive_s", whole(0..=3_600)),
+            head_timeout_ms: s.need("head_timeout_ms", whole(100..=HOUR_MS)),
+            shutdown_timeout_s: s.need("shutdown_timeout_s", whole(1..=600)),
+            trusted_proxies: s.need("trusted_proxies", list(|text| Cidr::parse(text).map_err(|error| error.to_string()))),
+        }
+    }
+
+    /// Whether only this machine can reach the hub.
+    pub fn is_loopback(&self) -> bool {
+        self.bind.ip().to_canonical().is_loopback()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// `sqlite://…` or `postgres://…`, never empty.
+    pub url: ConnectionUrl,
+    pub readers: u32,
+    pub write_queue: usize,
+    pub group_max: usize,
+    pub group_max_bytes: usize,
+    pub busy_timeout_ms: u64,
+    pub wal_autocheckpoint_pages: u32,
+    pub connect_timeout_ms: u64,
+}
+
+durations!(DatabaseSettings { busy_timeout = from_millis(busy_timeout_ms), connect_timeout = from_millis(connect_timeout_ms) });
+
+impl DatabaseSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self {
+            url: s.url("url", &["sqlite", "postgres", "postgresql"], false),
+            readers: s.need("readers", whole(1..=1_000)),
+            write_queue: s.need("write_queue", whole(1..=1_000_000)),
+            group_max: s.need("group_max", whole(1..=10_000)),
+            group_max_bytes: s.need("group_max_bytes", whole(65_536..=268_435_456)),
+            busy_timeout_ms: s.need("busy_timeout_ms", whole(0..=HOUR_MS)),
+            wal_autocheckpoint_pages: s.need("wal_autocheckpoint_pages", whole(100..=1_000_000)),
+            connect_timeout_ms: s.need("connect_timeout_ms", whole(100..=HOUR_MS)),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    pub bootstrap_admin_token: Option<Secret>,
+    pub storefront_keys: Vec<Secret>,
+}
+
+impl AuthSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self { bootstrap_admin_token: s.secret("bootstrap_admin_token"), storefront_keys: s.secrets("storefront_keys") }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct SecuritySettings {
+    /// As written, or decided by where the server listens.
+    pub allow_private_targets: bool,
+    pub master_key: Option<Secret>,
+    pub(super) private_on_purpose: bool,
+}
+
+impl SecuritySettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>, is_loopback: bool) -> Self {
+        let written = s.need("allow_private_targets", boolean_or_auto);
+        Self {
+            allow_private_targets: written.unwrap_or(is_loopback),
+            master_key: s.secret("master_key"),
+            private_on_purpose: written == Some(true),
+        }
+    }
+
+    /// The 32 bytes of the master key, where one is set (`load` has checked its form).
+    pub fn master_key_bytes(&self) -> Option<[u8; 32]> {
+        self.master_key.as_ref().and_then(|key| decode_key(key.expose()))
+    }
+}
+
+/// 64 hexadecimal characters, or base64 of 32 bytes.
+pub(super) fn decode_key(text: &str) -> Option<[u8; 32]> {
+    use base64::Engine;
+    let bytes = hex::decode(text).or_else(|_| base64::engine::general_purpose::STANDARD.decode(text)).ok()?;
+    bytes.try_into().ok()
+}
+
+#[derive(Clone, Debug)]
+pub struct IngestSettings {
+    pub body_max_bytes: usize,
+    pub body_deadline_ms: u64,
+    pub header_max_bytes: usize,
+    pub json_depth_max: usize,
+    pub json_nodes_max: usize,
+    pub timestamp_tolerance_s: u64,
+    pub rejected_kept: usize,
+    pub retention_days: u64,
+    pub retry_base_ms: u64,
+    pub retry_cap_ms: u64,
+    pub attempts_max: u32,
+    pub per_connection_in_flight: usize,
+}
+
+durations!(IngestSettings {
+    body_deadline = from_millis(body_deadline_ms),
+    timestamp_tolerance = from_secs(timestamp_tolerance_s),
+    retry_base = from_millis(retry_base_ms),
+    retry_cap = from_millis(retry_cap_ms),
+});
+
+impl IngestSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self {
+            body_max_bytes: s.need("body_max_bytes", whole(1_024..=16_777_216)),
+            body_deadline_ms: s.need("body_deadline_ms", whole(100..=600_000)),
+            header_max_bytes: s.need("header_max_bytes", whole(256..=65_536)),
+            json_depth_max: s.need("json_depth_max", whole(4..=100)),
+            json_nodes_max: s.need("json_nodes_max", whole(100..=1_000_000)),
+            timestamp_tolerance_s: s.need("timestamp_tolerance_s", whole(1..=86_400)),
+            rejected_kept: s.need("rejected_kept", whole(0..=10_000)),
+            retention_days: s.need("retention_days", whole(1..=3_650)),
+            retry_base_ms: s.need("retry_base_ms", whole(1..=HOUR_MS)),
+            retry_cap_ms: s.need("retry_cap_ms", whole(1..=24 * HOUR_MS)),
+            attempts_max: s.need("attempts_max", whole(1..=1_000)),
+            per_connection_in_flight: s.need("per_connection_in_flight", whole(1..=100_000)),
+        }
+    }
+
+    pub const fn retention(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.retention_days * 86_400)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct PushSettings {
+    pub min_gap_ms: u64,
+    pub timeout_ms: u64,
+    pub connect_timeout_ms: u64,
+    /// Requests in flight per marketplace connection.
+    pub concurrency: usize,
+    pub backoff_base_ms: u64,
+    pub backoff_cap_ms: u64,
+    pub breaker_failures: u32,
+    pub breaker_open_ms: u64,
+    pub zombie_window_ms: u64,
+    pub response_max_bytes: usize,
+    pub lease_ms: u64,
+    pub batch_max: usize,
+}
+
+durations!(PushSettings {
+    min_gap = from_millis(min_gap_ms),
+    timeout = from_millis(timeout_ms),
+    connect_timeout = from_millis(connect_timeout_ms),
+    backoff_base = from_millis(backoff_base_ms),
+    backoff_cap = from_millis(backoff_cap_ms),
+    breaker_open = from_millis(breaker_open_ms),
+    zombie_window = from_millis(zombie_window_ms),
+    lease = from_millis(lease_ms),
+});
+
+impl PushSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self {
+            min_gap_ms: s.need("min_gap_ms", whole(0..=HOUR_MS)),
+            timeout_ms: s.need("timeout_ms", whole(100..=600_000)),
+            connect_timeout_ms: s.need("connect_timeout_ms", whole(50..=600_000)),
+            concurrency: s.need("concurrency", whole(1..=1_000)),
+            backoff_base_ms: s.need("backoff_base_ms", whole(1..=HOUR_MS)),
+            backoff_cap_ms: s.need("backoff_cap_ms", whole(1..=HOUR_MS)),
+            breaker_failures: s.need("breaker_failures", whole(1..=1_000)),
+            breaker_open_ms: s.need("breaker_open_ms", whole(1..=HOUR_MS)),
+            zombie_window_ms: s.need("zombie_window_ms", whole(0..=HOUR_MS)),
+            response_max_bytes: s.need("response_max_bytes", whole(1_024..=67_108_864)),
+            lease_ms: s.need("lease_ms", whole(500..=HOUR_MS)),
+            batch_max: s.need("batch_max", whole(1..=10_000)),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct InventorySettings {
+    /// Units.
+    pub low_stock_threshold: i64,
+    pub reservation_ttl_s: u64,
+    pub reservation_ttl_max_s: u64,
+    pub sweep_ms: u64,
+}
+
+durations!(InventorySettings {
+    reservation_ttl = from_secs(reservation_ttl_s),
+    reservation_ttl_max = from_secs(reservation_ttl_max_s),
+    sweep = from_millis(sweep_ms),
+});
+
+impl InventorySettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self {
+            low_stock_threshold: s.need("low_stock_threshold", whole(0..=crate::domain::quantity::QUANTITY_MAX)),
+            reservation_ttl_s: s.need("reservation_ttl_s", whole(1..=2_592_000)),
+            reservation_ttl_max_s: s.need("reservation_ttl_max_s", whole(1..=2_592_000)),
+            sweep_ms: s.need("sweep_ms", whole(10..=HOUR_MS)),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// A level, or comma-separated `module=level`.
+    pub level: String,
+}
+
+impl LogSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self { format: s.need_or("format", LogFormat::Auto, choice), level: s.need("level", log_level) }
+    }
+}
+
+fn log_level(node: &super::tree::Node) -> Result<String, String> {
+    let text = text(node)?;
+    for directive in text.split(',') {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+        if !["off", "error", "warn", "info", "debug", "trace"].contains(&level) {
+            return Err(format!("{level:?} is no level; levels are off, error, warn, info, debug, trace"));
+        }
+    }
+    Ok(text)
+}
+
+#[derive(Clone, Debug)]
+pub struct BusSettings {
+    /// `None` = off.
+    pub url: Option<ConnectionUrl>,
+    pub prefix: String,
+}
+
+impl BusSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        let url = s.url("url", &["nats", "tls"], true);
+        Self { url: Some(url).filter(|url| !url.is_empty()), prefix: s.need("prefix", subject_word) }
+    }
+}
+
+fn subject_word(node: &super::tree::Node) -> Result<String, String> {
+    let word = text(node)?;
+    let plain = (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if plain { Ok(word) } else { Err("must be 1 to 64 letters, digits, - or _".to_owned()) }
+}
+
+#[derive(Clone, Debug)]
+pub struct EventSettings {
+    pub retention_days: u64,
+    pub timeout_ms: u64,
+    pub retry_base_ms: u64,
+    pub retry_cap_ms: u64,
+    pub attempts_max: u32,
+    pub batch_max: usize,
+}
+
+durations!(EventSettings {
+    timeout = from_millis(timeout_ms),
+    retry_base = from_millis(retry_base_ms),
+    retry_cap = from_millis(retry_cap_ms),
+});
+
+impl EventSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self {
+            retention_days: s.need("retention_days", whole(1..=3_650)),
+            timeout_ms: s.need("timeout_ms", whole(100..=600_000)),
+            retry_base_ms: s.need("retry_base_ms", whole(1..=HOUR_MS)),
+            retry_cap_ms: s.need("retry_cap_ms", whole(1..=24 * HOUR_MS)),
+            attempts_max: s.need("attempts_max", whole(1..=1_000)),
+            batch_max: s.need("batch_max", whole(1..=10_000)),
+        }
+    }
+
+    pub const fn retention(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.retention_days * 86_400)
+    }
+}
