@@ -1,0 +1,37 @@
+# `just` lists these. Nothing here is the only way: each recipe is one command you can type.
+
+# list the recipes
+default:
+    @just --list --unsorted
+
+# formatting, lints and the house rules: what to run before a commit
+check:
+    cargo fmt --all --check && cargo clippy --all-targets -- -D warnings && cargo test --quiet --test architecture
+
+# every suite, on SQLite and on a throwaway PostgreSQL
+test *ARGS:
+    scripts/test {{ ARGS }}
+
+# every suite, on SQLite only: needs nothing but Rust
+test-sqlite *ARGS:
+    scripts/test --sqlite-only {{ ARGS }}
+
+# rewrite the committed copies that tests compare with; read the diff before committing it
+bless:
+    STOCKHUB_BLESS=1 cargo test --no-fail-fast
+
+# the hub, with its default configuration unless told otherwise
+run *ARGS:
+    cargo run --release -- serve {{ ARGS }}
+
+# the hub, simulated marketplaces, shoppers and a storefront, on loopback
+demo *ARGS:
+    cargo run --release -- demo {{ ARGS }}
+
+# the figures of the README, measured on this machine
+bench *ARGS:
+    cargo run --release -- bench {{ ARGS }}
+
+# exactly what continuous integration runs
+ci:
+    .ci/run
