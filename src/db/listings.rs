@@ -33,6 +33,9 @@ statements! {
         ORDER BY l.id {for update}");
     COMPONENTS_OF = both("SELECT listing_id, product_id, units FROM listing_components WHERE listing_id IN {ids $1} \
         ORDER BY listing_id, product_id");
+    // All parts of all listings that any of these products is part of.
+    COMPONENTS_AROUND = both("SELECT listing_id, product_id, units FROM listing_components \
+        WHERE listing_id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) ORDER BY listing_id, product_id");
     LISTINGS_RETARGET = both("UPDATE marketplace_products AS l SET listed_stock = {int 1}, available_stock = {int 1}, \
             wanted_version = {int 2}, wanted_at = {int 3}, expected = {int 4}, push_state = {text 5}, sent_version = {int 6}, \
             acked_version = {int 7}, acked_quantity = {int 8}, next_push_at = {int 9}, quota_left = {int 10}, \
@@ -229,6 +232,12 @@ pub async fn components(
     listings: impl IntoIterator<Item = ListingId>,
 ) -> Result<Vec<ComponentRow>, DbError> {
     fetch_all!(conn, COMPONENTS_OF, ComponentRow, ids(listings.into_iter().map(ListingId::uuid)))
+}
+
+pub async fn components_around(
+    conn: &mut Conn<'_>, products: impl IntoIterator<Item = ProductId>,
+) -> Result<Vec<ComponentRow>, DbError> {
+    fetch_all!(conn, COMPONENTS_AROUND, ComponentRow, ids(products.into_iter().map(ProductId::uuid)))
 }
 
 /// Writes back what retargeting and observations decided. The whole list in one statement.

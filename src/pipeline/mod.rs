@@ -17,6 +17,8 @@ pub mod normalise;
 pub mod writer;
 pub mod log;
 pub mod apply;
+pub mod orders_book;
+mod posting;
 pub mod working;
 pub mod retarget;
 pub mod orders;

@@ -1,0 +1,46 @@
+//! After a commit: shoppers' browsers get the new numbers, pushers are woken. Absolute numbers with versions, never changes of them:
+//! losing this in a crash loses nothing, the table is filled from the database at start.
+
+use super::Effects;
+use super::push::Pushers;
+use super::writer::AfterCommit;
+use crate::db::{Db, DbError, listings};
+use crate::realtime::{Engine, Published};
+
+pub struct Broadcast {
+    pub engine: Engine,
+    pub pushers: Pushers,
+}
+
+impl AfterCommit for Broadcast {
+    fn committed(&self, effects: Effects) {
+        if !effects.published.is_empty() {
+            self.engine.publish(effects.published);
+        }
+        for marketplace in effects.to_push {
+            self.pushers.wake(marketplace);
+        }
+    }
+}
+
+/// Products read per statement while the table is filled.
+const PAGE: i64 = 5_000;
+
+/// Fills the keyed table from the store's listings, which carry the published versions.
+pub async fn fill(db: &Db, engine: &Engine) -> Result<usize, DbError> {
+    let mut reader = db.read().await?;
+    let (mut after, mut count) = (String::new(), 0);
+    loop {
+        let page = listings::store_items(&mut reader.conn(), &after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(count) };
+        after = last.sku.to_string();
+        count += page.len();
+        let items = page.into_iter().map(|item| Published {
+            sku: item.sku,
+            quantity: item.listed_stock,
+            version: item.wanted_version,
+            removed: item.state != "active",
+        });
+        engine.fill(items.collect());
+    }
+}

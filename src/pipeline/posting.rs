@@ -1,0 +1,76 @@
+//! What a line now implies, less what is posted for it: the one way an order becomes a movement, whichever door it came through.
+
+use super::Tx;
+use super::orders_book::{Book, LinePlace};
+use super::working::{Cause, Change, PostError, Working};
+use crate::db::sales::{SalesDelta, SalesKey};
+use crate::domain::ids::{LocationId, MovementId};
+use crate::domain::order::{self, Fulfilment, LineState, Overflow, Posting};
+
+pub(super) struct LinePosting {
+    pub place: LinePlace,
+    pub location: LocationId,
+    pub state: LineState,
+    pub fulfilment: Fulfilment,
+    /// `sale` or `marketplace_sale`.
+    pub sale_type: &'static str,
+    /// Whether a rise is goods that came back rather than an order taken back.
+    pub returned: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LineError {
+    #[error(transparent)]
+    Post(#[from] PostError),
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+/// Posts the difference; `None` when the ledger holds it already.
+pub(super) fn post_line(
+    tx: &Tx<'_>, working: &mut Working, book: &mut Book, line: LinePosting, cause: Cause,
+) -> Result<Option<MovementId>, LineError> {
+    let row = book.row(line.place);
+    let Some(product) = row.product_id else { return Ok(None) };
+    let implied = order::implied(&line.state, row.units, line.fulfilment)?;
+    let posted = Posting { on_hand: row.posted_on_hand, committed: row.posted_committed, unsellable: row.posted_unsellable };
+    let due = implied.checked_sub(posted)?;
+    if due.is_zero() {
+        return Ok(None);
+    }
+    let sold = due.on_hand.checked_neg().and_then(|n| n.checked_add(due.committed)).ok_or(Overflow)?;
+    let (movement_type, change_type) = match sold {
+        1.. => (line.sale_type, "order_created"),
+        0 if due.unsellable == 0 => ("shipped", "order_shipped"),
+        _ if line.returned => ("returned", "order_returned"),
+        _ => ("order_cancelled", "order_cancelled"),
+    };
+    let cause = Cause {
+        movement_type,
+        change_type,
+        order_id: Some(row.order_id),
+        line_id: Some(row.id),
+        source_key: format!("line:{}:{}", row.id, row.posting + 1),
+        ..cause
+    };
+    let day = cause.occurred_at.day();
+    let marketplace = cause.marketplace_id;
+    let movement = working.post(tx, (product, line.location), Change::from(due), cause)?;
+    if let Some(marketplace_id) = marketplace {
+        let row = book.row(line.place);
+        let currency = row.currency.clone().unwrap_or_default();
+        let first = row.posting == 0 && sold > 0;
+        let price = if row.component == 0 { row.price_minor.unwrap_or(0) } else { 0 };
+        let delta = SalesDelta {
+            units: sold,
+            revenue_minor: (sold / row.units).saturating_mul(price),
+            cost_minor: sold.saturating_mul(row.cost_price_minor.unwrap_or(0)),
+            orders: i64::from(first && row.component == 0),
+            cancelled: if movement_type == "order_cancelled" { -sold } else { 0 },
+            returned: if movement_type == "returned" { -sold } else { 0 },
+        };
+        working.record_sale(SalesKey { day, marketplace_id, product_id: product, currency }, &delta);
+    }
+    book.posted(line.place, implied, line.location);
+    Ok(Some(movement))
+}

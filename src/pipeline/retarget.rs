@@ -1,0 +1,182 @@
+//! What each listing is wanted to show, from the stock as it is now: allocation for all listings of the touched products, then a
+//! new version where the marketplace is not known to show that number already. That is how the origin of a sale is skipped.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::working::{Cause, Working};
+use super::Tx;
+use crate::db::listings::{self, HistoryRow, ListingRow};
+use crate::db::DbError;
+use crate::domain::allocation::{self, Component, ListingInput, Pool};
+use crate::domain::ids::{ListingId, LocationId, ProductId};
+use crate::domain::listing::Target;
+use crate::domain::rule::Rule;
+use crate::domain::time::Timestamp;
+use crate::marketplaces::{Connection, PushStyle};
+use crate::realtime::Published;
+
+/// Sets the targets of all listings of what was touched, and writes those that changed.
+pub(super) async fn listings(tx: &mut Tx<'_>, working: &mut Working) -> Result<(), DbError> {
+    let mut history = Vec::new();
+    for group in groups(working) {
+        let targets = targets(tx, working, &group)?;
+        for (id, target) in targets {
+            retarget_one(tx, working, id, target, &mut history);
+        }
+    }
+    let changed: Vec<ListingRow> = working.listings.values().filter(|l| l.changed).map(|l| l.row.clone()).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    listings::retarget(&mut tx.conn, &changed, tx.now).await?;
+    listings::insert_history(&mut tx.conn, &history, tx.now).await
+}
+
+/// The touched products, together with those they share a listing with: allocation must see all of a pool's listings at once.
+fn groups(working: &Working) -> Vec<BTreeSet<ProductId>> {
+    let mut groups: Vec<BTreeSet<ProductId>> = Vec::new();
+    for parts in working.components.values() {
+        let mut group: BTreeSet<ProductId> = parts.iter().map(|(product, _)| *product).collect();
+        if group.len() == 1 && groups.iter().any(|known| known.is_superset(&group)) {
+            continue;
+        }
+        groups.retain(|known| {
+            let apart = known.is_disjoint(&group);
+            if !apart {
+                group.extend(known.iter().copied());
+            }
+            apart
+        });
+        groups.push(group);
+    }
+    groups.retain(|group| group.iter().any(|product| working.touched.contains_key(product)));
+    groups
+}
+
+/// The numbers for every listing of a group of products.
+fn targets(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>) -> Result<BTreeMap<ListingId, i64>, DbError> {
+    let index: HashMap<ProductId, usize> = group.iter().enumerate().map(|(n, id)| (*id, n)).collect();
+    let mut places: Vec<LocationId> = Vec::new();
+    let mut pool = Pool::default();
+    for ((product, location), level) in working.levels.iter().filter(|((product, _), _)| index.contains_key(product)) {
+        let place = places.iter().position(|known| known == location).unwrap_or_else(|| {
+            places.push(*location);
+            places.len() - 1
+        });
+        pool.set(index[product], place, level.row.available());
+    }
+    let mut inputs = Vec::new();
+    for (id, listing) in &working.listings {
+        let Some(parts) = working.components.get(id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else { continue };
+        let Some(connection) = tx.kit.registry.by_id(listing.row.marketplace_id) else { continue };
+        inputs.push(ListingInput {
+            id: *id,
+            components: parts.iter().map(|(product, units)| Component { product: index[product], units: *units }).collect(),
+            locations: places.iter().enumerate().filter(|(_, l)| connection.locations.contains(l)).map(|(n, _)| n).collect(),
+            rule: effective_rule(tx, working, &connection, &listing.row, parts)?,
+            quota_left: listing.row.quota_left,
+        });
+    }
+    let quantities = allocation::quantities(&pool, &inputs);
+    Ok(inputs.iter().map(|input| input.id).zip(quantities).collect())
+}
+
+/// Hub, then marketplace, then product, then listing: the nearest that says something counts.
+pub fn effective_rule(
+    tx: &Tx<'_>, working: &Working, connection: &Connection, listing: &ListingRow, parts: &[(ProductId, i64)],
+) -> Result<Rule, DbError> {
+    let product = match parts {
+        [(product, _)] => working.products.get(product).map_or(Ok(Rule::default()), |p| stored_rule("products", &p.rule))?,
+        _ => Rule::default(),
+    };
+    let own = stored_rule("marketplace_products", &listing.rule)?;
+    Ok(Rule::inherit(&[&tx.kit.hub_rule, &connection.policy.rule, &product, &own]))
+}
+
+fn stored_rule(table: &'static str, text: &str) -> Result<Rule, DbError> {
+    if text == "{}" {
+        return Ok(Rule::default());
+    }
+    serde_json::from_str(text).map_err(|_| DbError::inconsistent(table, "rule", text))
+}
+
+fn retarget_one(tx: &mut Tx<'_>, working: &mut Working, id: ListingId, target: i64, history: &mut Vec<HistoryRow>) {
+    let parts = working.components.get(&id).cloned().unwrap_or_default();
+    let sku = match &parts[..] {
+        [(product, 1)] => working.products.get(product).map(|p| p.sku.clone()),
+        _ => None,
+    };
+    let cause = parts.iter().find_map(|(product, _)| working.touched.get(product)).cloned();
+    let Some(listing) = working.listings.get_mut(&id) else { return };
+    let Some(connection) = tx.kit.registry.by_id(listing.row.marketplace_id) else { return };
+    let before = listing.row.clone();
+    match connection.adapter.traits().push {
+        PushStyle::Nothing => {
+            if target != before.listed_stock || before.wanted_version == 0 {
+                publish(&mut listing.row, target);
+                if let Some(sku) = sku.filter(|_| connection.is_storefront()) {
+                    let (quantity, version) = (target, listing.row.wanted_version);
+                    tx.effects.published.push(Published { sku, quantity, version, removed: false });
+                }
+            }
+        }
+        PushStyle::Request | PushStyle::Task => aim(&mut listing.row, target, &connection, tx.now),
+    }
+    let row = &listing.row;
+    if row.wanted_version != before.wanted_version || row.listed_stock != before.listed_stock {
+        listing.changed = true;
+        if connection.adapter.traits().push == PushStyle::Request {
+            tx.effects.to_push.insert(connection.id);
+        }
+    }
+    if let (Some(cause), Some((product, _)), true) = (cause, parts.first(), row.listed_stock != before.listed_stock) {
+        history.push(history_row(tx, &before, row, *product, cause));
+    }
+}
+
+/// The storefront shows what it is told at once: its version is the published one.
+fn publish(row: &mut ListingRow, target: i64) {
+    row.listed_stock = target;
+    row.wanted_version += 1;
+    row.sent_version = row.wanted_version;
+    row.acked_version = row.wanted_version;
+    row.acked_quantity = Some(target);
+    row.expected = Some(target);
+    row.push_state = "synced".into();
+}
+
+fn aim(row: &mut ListingRow, target: i64, connection: &Connection, now: Timestamp) {
+    let was = Target { wanted: row.listed_stock, wanted_version: row.wanted_version, sent_version: row.sent_version, expected: row.expected };
+    let aimed = was.retarget(target);
+    row.listed_stock = aimed.wanted;
+    row.wanted_version = aimed.wanted_version;
+    if aimed.wanted_version == was.wanted_version {
+        return;
+    }
+    if row.push_state != "in_flight" {
+        row.push_state = if connection.adapter.traits().push == PushStyle::Task { "task" } else { "dirty" }.into();
+    }
+    // The first push after quiet leaves at once; what changes within the gap is joined. Zeros and confirmations do not wait.
+    let urgent = target == 0 || row.expected.is_none();
+    let gap_ends = row.sent_at.map_or(now, |sent| sent.plus(connection.policy.min_gap));
+    let backing_off = row.push_state == "dirty" && row.next_push_at > gap_ends;
+    if !backing_off {
+        row.next_push_at = if urgent { now } else { gap_ends.max(now) };
+    }
+}
+
+fn history_row(tx: &Tx<'_>, before: &ListingRow, row: &ListingRow, product_id: ProductId, cause: Cause) -> HistoryRow {
+    HistoryRow {
+        id: tx.id(),
+        listing_id: row.id,
+        product_id,
+        marketplace_id: row.marketplace_id,
+        before: before.listed_stock,
+        after: row.listed_stock,
+        change_type: cause.change_type,
+        order_id: cause.order_id,
+        order_item_id: cause.line_id.map(Into::into),
+        reference_id: cause.reference_id,
+        actor: Some(cause.actor),
+    }
+}
