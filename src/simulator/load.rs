@@ -29,6 +29,7 @@ pub struct LoadSettings {
     pub identified: bool,
     /// Goes into the ids: two runs against one hub need two of these.
     pub run: String,
+    /// The product id sent with each is the one a fake shop makes up: `UZUM-PHONE-001`.
     pub skus: Vec<Sku>,
     /// What every SKU shows before its first sale here. Each event sells one unit of it.
     pub opening: i64,

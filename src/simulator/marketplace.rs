@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::chaos::{Chaos, Dice, Fault};
 use super::courier::{Courier, CourierSettings, Parcel, QUEUE_MAX};
 use super::record::{Journal, ShopEvent, Trade};
-use super::shop::{Identity, Opening, Push, Shop, ShopError, ShopState, TakeBack, Verdict};
+use super::requests::{Push, Verdict};
+use super::shop::{Identity, Opening, Shop, ShopError, ShopState, TakeBack};
 use super::webhooks::{Feed, Reason, Webhook, of_trade};
 use super::{SimulatorError, World, locked};
 
@@ -101,7 +102,8 @@ impl Marketplace {
         Ok((Arc::new(market), asked))
     }
 
-    /// From now on sales are told to this hub. Before it, and without it, they are told to nobody.
+    /// From now on sales are told to this hub. Before it, and without it, they are told to nobody. Called again, it replaces
+    /// the courier; what the old one carries it still delivers, but `webhooks_pending` no longer counts it.
     pub fn connect_webhooks(&self, settings: &CourierSettings) {
         let courier = Courier::start(&self.world, &self.shop, settings, self.seed.wrapping_add(1_000));
         *locked(&self.courier) = Some(courier);

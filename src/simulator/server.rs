@@ -16,7 +16,8 @@ use super::chaos::Chaos;
 use super::http_server::{Handler, HttpServer, Reply, Request};
 use super::marketplace::{Marketplace, MarketplaceSettings};
 use super::record::{Answered, Trade};
-use super::shop::{Push, ShopError, TakeBack, Verdict};
+use super::requests::{Push, Verdict};
+use super::shop::{ShopError, TakeBack};
 use super::{SimulatorError, World};
 
 const GARBAGE: &[u8] = b"<html><body>It works!</bo\x00\xff";

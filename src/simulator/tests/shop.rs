@@ -2,7 +2,8 @@
 
 use super::super::chaos::Fault;
 use super::super::record::{Answered, Journal, PushOutcome, ShopEvent};
-use super::super::shop::{Identity, Push, Shop, ShopError, TakeBack};
+use super::super::requests::Push;
+use super::super::shop::{Identity, Shop, ShopError, TakeBack};
 use super::*;
 
 fn at(seconds: i64) -> Timestamp {
