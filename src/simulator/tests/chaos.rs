@@ -136,6 +136,8 @@ async fn a_refusing_shop_comes_back_on_its_port() {
     for round in 0..20 {
         assert_eq!(push(&mut hub, &format!("a{round}"), round).await, Some(204));
         shop.refuse().await;
+        // Blocking, so that no task of the shop runs in between: the port is closed already.
+        assert!(std::net::TcpStream::connect(shop.address()).is_err());
         // The connection that was open is cut, and no new one is taken.
         assert_eq!(push(&mut hub, "lost", 99).await, None);
         let refused = hub.get("/stock?sku=PHONE-001").await;
@@ -144,6 +146,12 @@ async fn a_refusing_shop_comes_back_on_its_port() {
         shop.come_back().unwrap();
         assert_eq!(shop.market().shown("PHONE-001"), round);
     }
+    // An idle connection that was cut meanwhile is noticed before it is used.
+    assert_eq!(push(&mut hub, "b", 1).await, Some(204));
+    shop.refuse().await;
+    shop.come_back().unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(push(&mut hub, "c", 2).await, Some(204));
     let away = hub.post("/control/chaos", &[], br#"{"refuse_ms":60}"#).await;
     // The answer to the very request may be cut with the rest.
     assert!(away.is_ok_and(|answer| answer.status == 204) || shop.market().chaos().refuse_ms == Some(60));
