@@ -1,6 +1,23 @@
 //! stockhub: one true inventory between many marketplaces, live in every shopper's browser.
+//!
+//! In reading order: what the words mean (`domain`), the story of a stock change (`pipeline`), what differs per marketplace
+//! (`marketplaces`), what is remembered (`db`), how shoppers learn it (`realtime`), the doors (`http`, `cli`).
 #![recursion_limit = "256"]
 
-pub mod settings;
 pub mod domain;
+pub mod pipeline;
+pub mod marketplaces;
 pub mod db;
+pub mod realtime;
+pub mod http;
+pub mod outbound;
+pub mod workers;
+pub mod settings;
+pub mod app;
+pub mod context;
+pub mod telemetry;
+pub mod seal;
+pub mod clock;
+pub mod chance;
+pub mod cli;
+pub mod simulator;
