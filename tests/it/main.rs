@@ -1,5 +1,6 @@
 //! The integration suite: one binary, modules that mirror `src/`, everything through public doors.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say so and stop")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say so and stop")]
 
 mod support;
 mod db;
+mod realtime;

@@ -1,0 +1,247 @@
+//! The engine: one table per process, and the signal that it moved.
+//!
+//! Publishing takes a short lock, bumps the head and is done: it never waits for a browser. Each server worker listens to the
+//! head, reads what changed once, and does its own sending.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::cursor::Epoch;
+use super::gate::Gate;
+use super::settings::RealtimeLimits;
+use super::stats::{RealtimeStats, Stats};
+use super::table::{Published, Scope, SkuIndex, Table};
+use crate::domain::sku::Sku;
+
+/// The real-time engine. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Tells engines of one process apart (tests run several).
+    id: u64,
+    generation: Uuid,
+    epoch: Epoch,
+    table: RwLock<Table>,
+    head: watch::Sender<u64>,
+    gate: Gate,
+    stats: Stats,
+    closing: CancellationToken,
+}
+
+/// Which SKUs a question is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interest {
+    All,
+    Skus(Vec<Sku>),
+}
+
+/// Current items. Having them is having everything up to `cursor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub cursor: String,
+    /// Encoded items.
+    pub items: Vec<Bytes>,
+    /// The highest offset among them: what an `ETag` is made of.
+    pub newest: u64,
+    pub unknown: Vec<Sku>,
+}
+
+/// The answer to "what changed since my cursor".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Only what changed, each SKU once.
+    Resumed { cursor: String, items: Vec<Bytes> },
+    /// The cursor is of another epoch or older than the ring: everything anew.
+    Snapshot(Snapshot),
+}
+
+impl Engine {
+    pub fn new(generation: Uuid, stream: Uuid, limits: RealtimeLimits) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            inner: Arc::new(Inner {
+                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                generation,
+                epoch: Epoch::new(generation, stream),
+                table: RwLock::new(Table::new(limits.ring, limits.public_cap)),
+                head: watch::Sender::new(0),
+                gate: Gate::default(),
+                stats: Stats::default(),
+                closing: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Loads the table at start, before browsers are let in.
+    pub fn fill(&self, items: impl IntoIterator<Item = Published>) {
+        let items: Vec<Published> = items.into_iter().collect();
+        self.publish(items);
+    }
+
+    /// Takes states in. One that is not newer than what the table holds is ignored.
+    pub fn publish(&self, items: Vec<Published>) {
+        let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
+        let taken = items.iter().filter(|item| table.publish(item)).count();
+        self.moved(table.head(), taken);
+    }
+
+    /// Takes in a state that another stream already numbered (a node that follows). Offsets must rise.
+    pub fn follow(&self, offset: u64, item: &Published) {
+        let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
+        let taken = table.follow(offset, item);
+        self.moved(table.head(), usize::from(taken));
+    }
+
+    fn moved(&self, head: u64, taken: usize) {
+        self.inner.stats.updates.add(taken as u64);
+        self.inner.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+
+    /// The current items of `interest`. Removed SKUs are told only to those who ask for them by name.
+    pub fn snapshot(&self, interest: &Interest) -> Snapshot {
+        self.read(|table| self.snapshot_of(table, interest))
+    }
+
+    /// What changed since `cursor`; everything, when the hub cannot tell.
+    pub fn since(&self, cursor: &str, interest: &Interest) -> Since {
+        self.read(|table| {
+            let changes = self.inner.epoch.offset_of(cursor).and_then(|offset| match interest {
+                Interest::All => table.since(offset, Scope::All, usize::MAX),
+                Interest::Skus(skus) => table.since(offset, Scope::Some(&positions(table, skus).0), usize::MAX),
+            });
+            match changes {
+                Some(changes) => Since::Resumed {
+                    cursor: self.inner.epoch.cursor(changes.upto),
+                    items: changes.changes.into_iter().map(|change| change.json).collect(),
+                },
+                None => Since::Snapshot(self.snapshot_of(table, interest)),
+            }
+        })
+    }
+
+    fn snapshot_of(&self, table: &Table, interest: &Interest) -> Snapshot {
+        let cursor = self.inner.epoch.cursor(table.head());
+        let (mut items, mut newest, mut missing) = (Vec::new(), 0, Vec::new());
+        match interest {
+            Interest::All => {
+                for entry in table.sorted_after(None) {
+                    newest = newest.max(entry.offset);
+                    if !entry.removed {
+                        items.push(entry.json.clone());
+                    }
+                }
+            }
+            Interest::Skus(skus) => {
+                let (found, unknown) = positions(table, skus);
+                for entry in found.into_iter().filter_map(|index| table.entry(index)) {
+                    newest = newest.max(entry.offset);
+                    items.push(entry.json.clone());
+                }
+                missing = unknown;
+            }
+        }
+        Snapshot { cursor, items, newest, unknown: missing }
+    }
+
+    /// The head offset, as it moves.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.inner.head.subscribe()
+    }
+
+    pub fn generation(&self) -> Uuid {
+        self.inner.generation
+    }
+
+    pub fn epoch(&self) -> &Epoch {
+        &self.inner.epoch
+    }
+
+    /// Cancelled when the hub shuts down: every browser is told goodbye.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.inner.closing
+    }
+
+    pub fn stats(&self) -> RealtimeStats {
+        let (listed, head) = self.read(|table| (table.listed(), table.head()));
+        RealtimeStats { connections: self.inner.gate.total(), listed, head, ..self.inner.stats.read() }
+    }
+
+    pub(crate) fn counters(&self) -> &Stats {
+        &self.inner.stats
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.inner.id
+    }
+
+    pub(crate) fn read<R>(&self, question: impl FnOnce(&Table) -> R) -> R {
+        question(&self.inner.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The positions of `skus`, sorted and each once, and the names the table does not know.
+pub(crate) fn positions(table: &Table, skus: &[Sku]) -> (Vec<SkuIndex>, Vec<Sku>) {
+    let (mut found, mut unknown) = (Vec::with_capacity(skus.len()), Vec::new());
+    for sku in skus {
+        match table.index_of(sku.as_str()) {
+            Some(index) => found.push(index),
+            None => unknown.push(sku.clone()),
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    (found, unknown)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn engine(ring: usize) -> Engine {
+        Engine::new(Uuid::from_u128(1), Uuid::from_u128(2), RealtimeLimits { ring, public_cap: None })
+    }
+
+    fn state(sku: &str, quantity: i64, version: i64) -> Published {
+        Published { sku: Sku::parse(sku).unwrap(), quantity, version, removed: false }
+    }
+
+    #[test]
+    fn answers_by_cursor_until_the_ring_forgets() {
+        let engine = engine(2);
+        let ask = Interest::Skus(vec![Sku::parse("A").unwrap()]);
+        engine.fill([state("A", 5, 1), state("B", 5, 1)]);
+        let start = engine.snapshot(&ask);
+        assert_eq!((start.items.len(), start.newest), (1, 1));
+        assert!(matches!(engine.since(&start.cursor, &ask), Since::Resumed { items, .. } if items.is_empty()));
+        engine.publish(vec![state("A", 4, 2), state("B", 4, 2)]);
+        assert!(matches!(engine.since(&start.cursor, &ask), Since::Resumed { items, .. } if items.len() == 1));
+        engine.publish(vec![state("B", 3, 3)]);
+        assert!(matches!(engine.since(&start.cursor, &ask), Since::Snapshot(_)));
+        assert!(matches!(engine.since("elsewhere:1", &ask), Since::Snapshot(_)));
+    }
+
+    #[tokio::test]
+    async fn the_head_moves_only_when_something_was_taken() {
+        let engine = engine(8);
+        let mut head = engine.head();
+        engine.publish(vec![state("A", 5, 1)]);
+        assert!(head.has_changed().unwrap());
+        head.mark_unchanged();
+        engine.publish(vec![state("A", 9, 1)]);
+        assert!(!head.has_changed().unwrap());
+    }
+}

@@ -1,0 +1,84 @@
+//! The plain answers: `GET /v1/stock` and its neighbours.
+
+use serde_json::json;
+
+use super::shop::{Shop, item, removed, skus};
+
+#[tokio::test]
+async fn a_list_is_cheap_to_ask_again() {
+    let shop = Shop::open();
+    let first = shop.get("/v1/stock?skus=A,B,NONE").await;
+    assert_eq!((first.status, skus(&first.json())), (200, vec!["A".to_owned(), "B".to_owned()]));
+    let etag = first.header("etag").unwrap().to_owned();
+    assert_eq!(shop.get_with("/v1/stock?skus=A,B,NONE", &[("If-None-Match", &etag)]).await.status, 304);
+    shop.publish(item("C", 1, 2));
+    assert_eq!(shop.get_with("/v1/stock?skus=A,B,NONE", &[("If-None-Match", &etag)]).await.status, 304, "C was not asked for");
+    shop.publish(item("B", 1, 2));
+    let changed = shop.get_with("/v1/stock?skus=A,B,NONE", &[("If-None-Match", &etag)]).await;
+    assert_eq!((changed.status, changed.header("etag") == Some(&etag)), (200, false));
+}
+
+#[tokio::test]
+async fn the_whole_list_comes_in_pages() {
+    let shop = Shop::open();
+    let page = shop.get("/v1/stock?limit=2").await.json();
+    assert_eq!((skus(&page), &page["more"]), (vec!["A".to_owned(), "B".to_owned()], &json!(true)));
+    let page = shop.get("/v1/stock?limit=2&after=B").await.json();
+    assert_eq!((skus(&page), &page["more"]), (vec!["C".to_owned()], &json!(false)));
+    let etag = shop.get("/v1/stock").await.header("etag").unwrap().to_owned();
+    shop.publish(removed("B", 2));
+    let page = shop.get_with("/v1/stock", &[("If-None-Match", &etag)]).await;
+    assert_eq!((page.status, skus(&page.json())), (200, vec!["A".to_owned(), "C".to_owned()]));
+    assert_eq!(shop.get("/v1/stock?limit=501").await.status, 422);
+}
+
+#[tokio::test]
+async fn one_sku_or_a_problem() {
+    let shop = Shop::open();
+    assert_eq!(shop.get("/v1/stock/A").await.json(), json!({ "sku": "A", "stock": 5, "version": 1, "in_stock": true }));
+    let unknown = shop.get("/v1/stock/NONE").await;
+    assert_eq!((unknown.status, unknown.header("content-type")), (404, Some("application/problem+json")));
+    assert_eq!(unknown.json()["type"], "urn:stockhub:problem:unknown-sku");
+    shop.publish(removed("A", 2));
+    assert_eq!(shop.get("/v1/stock/A").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_socket_address_without_a_handshake_is_a_problem() {
+    let shop = Shop::open();
+    let answer = shop.get("/v1/stock/ws").await;
+    assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
+    assert_eq!(answer.json()["type"], "urn:stockhub:problem:bad-handshake");
+}
+
+#[tokio::test]
+async fn allowed_pages_may_read_and_others_may_not() {
+    let shop = Shop::open();
+    let local = shop.get_with("/v1/stock/A", &[("Origin", "http://localhost:3000")]).await;
+    assert_eq!(local.header("access-control-allow-origin"), Some("http://localhost:3000"));
+    let foreign = shop.get_with("/v1/stock/A", &[("Origin", "https://evil.example")]).await;
+    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (200, None));
+}
+
+#[tokio::test]
+async fn streams_and_polls_must_name_skus() {
+    let shop = Shop::open();
+    for path in ["/v1/stock/stream", "/v1/stock/poll?skus=", "/v1/stock/poll?skus=A&wait=99"] {
+        assert_eq!(shop.get(path).await.status, 422, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_client_and_the_demo_storefront_are_served() {
+    let shop = Shop::open();
+    for (path, kind) in [
+        ("/client/stockhub.js", "text/javascript; charset=utf-8"),
+        ("/store", "text/html; charset=utf-8"),
+        ("/store/store.js", "text/javascript; charset=utf-8"),
+        ("/store/store.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = shop.get(path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
+    }
+    assert!(shop.get("/store").await.header("content-security-policy").unwrap().starts_with("default-src 'self'"));
+}

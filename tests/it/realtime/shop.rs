@@ -1,0 +1,245 @@
+//! A hub with nothing but the real-time room, and the browsers that look at it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::{App, HttpServer, web};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
+use stockhub::domain::sku::Sku;
+use stockhub::realtime::{Engine, Published, RealtimeSettings, configure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use uuid::Uuid;
+
+/// Long enough for a loaded machine, short enough to notice a hang.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct Shop {
+    pub(super) addr: SocketAddr,
+    pub(super) engine: Engine,
+}
+
+pub(super) fn item(sku: &str, quantity: i64, version: i64) -> Published {
+    Published { sku: Sku::parse(sku).unwrap(), quantity, version, removed: false }
+}
+
+pub(super) fn removed(sku: &str, version: i64) -> Published {
+    Published { removed: true, ..item(sku, 0, version) }
+}
+
+/// The generation that every shop of these tests has; the stream differs.
+const GENERATION: Uuid = Uuid::from_u128(7);
+
+impl Shop {
+    pub(super) fn open() -> Self {
+        Self::with(RealtimeSettings::default())
+    }
+
+    pub(super) fn with(settings: RealtimeSettings) -> Self {
+        let engine = Engine::new(GENERATION, Uuid::now_v7(), settings.limits());
+        engine.fill([item("A", 5, 1), item("B", 7, 1), item("C", 9, 1)]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let for_server = engine.clone();
+        std::thread::spawn(move || actix_web::rt::System::new().block_on(serve(listener, for_server, settings)));
+        Self { addr, engine }
+    }
+
+    pub(super) fn publish(&self, item: Published) {
+        self.engine.publish(vec![item]);
+    }
+
+    pub(super) async fn browser(&self, query: &str) -> Browser {
+        self.browser_with(query, &[]).await.unwrap()
+    }
+
+    /// Connects, and takes the hello.
+    pub(super) async fn browser_with(&self, query: &str, headers: &[(&'static str, &str)]) -> Result<Browser, Error> {
+        let mut request = format!("ws://{}/v1/stock/ws{query}", self.addr).into_client_request()?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let (socket, response) = tokio_tungstenite::connect_async(request).await?;
+        let protocol = response.headers().get("sec-websocket-protocol").map(|v| v.to_str().unwrap().to_owned());
+        Ok(Browser { socket, protocol })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Reply {
+        self.get_with(path, &[]).await
+    }
+
+    pub(super) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut stream = self.request(path, headers).await;
+        let mut bytes = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        Reply::read(&String::from_utf8(bytes).unwrap())
+    }
+
+    pub(super) async fn events(&self, query: &str, headers: &[(&str, &str)]) -> Events {
+        let stream = self.request(&format!("/v1/stock/stream{query}"), headers).await;
+        let mut events = Events { stream, text: String::new() };
+        let head = events.until("\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(head.contains("text/event-stream") && head.contains("no-store"), "{head}");
+        events
+    }
+
+    async fn request(&self, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{more}\r\n", self.addr);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+}
+
+async fn serve(listener: TcpListener, engine: Engine, settings: RealtimeSettings) {
+    let (engine, settings) = (web::Data::new(engine), web::Data::new(settings));
+    HttpServer::new(move || App::new().app_data(engine.clone()).app_data(settings.clone()).configure(configure))
+        .workers(1)
+        .disable_signals()
+        .listen(listener)
+        .unwrap()
+        .run()
+        .await
+        .unwrap();
+}
+
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) head: String,
+    body: String,
+}
+
+impl Reply {
+    fn read(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+pub(super) struct Browser {
+    pub(super) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(super) protocol: Option<String>,
+}
+
+impl Browser {
+    pub(super) async fn message(&mut self) -> Message {
+        tokio::time::timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap()
+    }
+
+    /// The next message of the hub.
+    pub(super) async fn next(&mut self) -> Value {
+        match self.message().await {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("not a message: {other:?}"),
+        }
+    }
+
+    /// The next message, which must be of this type.
+    pub(super) async fn expect(&mut self, kind: &str) -> Value {
+        let message = self.next().await;
+        assert_eq!(message["type"], kind, "{message}");
+        message
+    }
+
+    pub(super) async fn say(&mut self, message: Value) {
+        self.raw(Message::text(message.to_string())).await;
+    }
+
+    pub(super) async fn raw(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
+    }
+
+    /// As `say`, but the hub may close meanwhile.
+    pub(super) async fn socket_send(&mut self, message: Value) {
+        let _ = self.socket.send(Message::text(message.to_string())).await;
+    }
+
+    /// Reads on until the close frame; its code.
+    pub(super) async fn closed(&mut self) -> u16 {
+        loop {
+            if let Message::Close(frame) = self.message().await {
+                return frame.unwrap().code.into();
+            }
+        }
+    }
+
+    /// Reads on until the connection is over.
+    pub(super) async fn expect_end(&mut self) {
+        while let Some(Ok(_)) = tokio::time::timeout(PATIENCE, self.socket.next()).await.unwrap() {}
+    }
+
+    /// Reads until this SKU has this version; its stock.
+    pub(super) async fn sees(&mut self, sku: &str, version: i64) -> i64 {
+        loop {
+            let message = self.next().await;
+            let items = message["items"].as_array().cloned().unwrap_or_default();
+            if let Some(item) = items.iter().find(|item| item["sku"] == sku && item["version"] == version) {
+                return item["stock"].as_i64().unwrap();
+            }
+        }
+    }
+}
+
+pub(super) struct Events {
+    stream: TcpStream,
+    text: String,
+}
+
+pub(super) struct Event {
+    pub(super) id: Option<String>,
+    pub(super) event: String,
+    pub(super) data: Value,
+}
+
+impl Events {
+    async fn until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(at) = self.text.find(end) {
+                let rest = self.text.split_off(at + end.len());
+                return std::mem::replace(&mut self.text, rest);
+            }
+            let mut bytes = [0; 4_096];
+            let n = tokio::time::timeout(PATIENCE, self.stream.read(&mut bytes)).await.unwrap().unwrap();
+            assert!(n > 0, "the stream ended: {}", self.text);
+            // Chunk lines are left in: they stand alone and no field looks like them.
+            self.text.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            let block = self.until("\n\n").await;
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(ToOwned::to_owned);
+            if let (Some(event), Some(data)) = (field("event: "), field("data: ")) {
+                return Event { id: field("id: "), event, data: serde_json::from_str(&data).unwrap() };
+            }
+        }
+    }
+}
+
+/// The SKUs of a message, sorted.
+pub(super) fn skus(message: &Value) -> Vec<String> {
+    let items = message["items"].as_array().unwrap();
+    let mut skus: Vec<String> = items.iter().map(|item| item["sku"].as_str().unwrap().to_owned()).collect();
+    skus.sort();
+    skus
+}
+
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
+}
