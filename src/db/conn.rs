@@ -13,6 +13,14 @@ pub enum Conn<'c> {
 }
 
 impl Conn<'_> {
+    /// The same connection, on loan for less long.
+    pub fn again(&mut self) -> Conn<'_> {
+        match self {
+            Conn::Sqlite(c) => Conn::Sqlite(c),
+            Conn::Postgres(c) => Conn::Postgres(c),
+        }
+    }
+
     pub fn dialect(&self) -> Dialect {
         match self {
             Conn::Sqlite(_) => Dialect::Sqlite,

@@ -31,6 +31,13 @@ statements! {
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id {for update}");
+    LISTINGS_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
+            l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
+            l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
+            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since \
+        FROM marketplace_products l \
+        WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
+        ORDER BY l.id");
     COMPONENTS_OF = both("SELECT listing_id, product_id, units FROM listing_components WHERE listing_id IN {ids $1} \
         ORDER BY listing_id, product_id");
     // All parts of all listings that any of these products is part of.
@@ -225,6 +232,11 @@ pub async fn lock_of_products(
     products: impl IntoIterator<Item = ProductId>,
 ) -> Result<Vec<ListingRow>, DbError> {
     fetch_all!(conn, LISTINGS_LOCK_OF_PRODUCTS, ListingRow, ids(products.into_iter().map(ProductId::uuid)))
+}
+
+/// The same as [`lock_of_products`], without the lock.
+pub async fn list_of_products(conn: &mut Conn<'_>, products: impl IntoIterator<Item = ProductId>) -> Result<Vec<ListingRow>, DbError> {
+    fetch_all!(conn, LISTINGS_OF_PRODUCTS, ListingRow, ids(products.into_iter().map(ProductId::uuid)))
 }
 
 pub async fn components(

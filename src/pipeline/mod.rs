@@ -23,6 +23,7 @@ pub mod working;
 pub mod retarget;
 pub mod orders;
 pub mod catalogue;
+pub mod explain;
 pub mod push;
 pub mod broadcast;
 pub mod setup;

@@ -55,6 +55,15 @@ fn groups(working: &Working) -> Vec<BTreeSet<ProductId>> {
 
 /// The numbers for every listing of a group of products.
 fn targets(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>) -> Result<BTreeMap<ListingId, i64>, DbError> {
+    let (pool, inputs) = inputs(tx, working, group)?;
+    let quantities = allocation::quantities(&pool, &inputs);
+    Ok(inputs.iter().map(|input| input.id).zip(quantities).collect())
+}
+
+/// What allocation looks at: the stock of these products, and all their listings with the rules that hold for each.
+pub(super) fn inputs(
+    tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>,
+) -> Result<(Pool, Vec<ListingInput>), DbError> {
     let index: HashMap<ProductId, usize> = group.iter().enumerate().map(|(n, id)| (*id, n)).collect();
     let mut places: Vec<LocationId> = Vec::new();
     let mut pool = Pool::default();
@@ -77,8 +86,7 @@ fn targets(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>) -> Resul
             quota_left: listing.row.quota_left,
         });
     }
-    let quantities = allocation::quantities(&pool, &inputs);
-    Ok(inputs.iter().map(|input| input.id).zip(quantities).collect())
+    Ok((pool, inputs))
 }
 
 /// Hub, then marketplace, then product, then listing: the nearest that says something counts.

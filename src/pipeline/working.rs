@@ -95,6 +95,15 @@ pub enum PostError {
 impl Working {
     /// Loads and locks all that these products touch, bundles and their other parts included.
     pub async fn of_products(tx: &mut Tx<'_>, list: BTreeSet<ProductId>) -> Result<Self, DbError> {
+        Self::load(tx, list, true).await
+    }
+
+    /// The same, without a lock, for who only wants to see.
+    pub(super) async fn to_look_at(tx: &mut Tx<'_>, list: BTreeSet<ProductId>) -> Result<Self, DbError> {
+        Self::load(tx, list, false).await
+    }
+
+    async fn load(tx: &mut Tx<'_>, list: BTreeSet<ProductId>, lock: bool) -> Result<Self, DbError> {
         let mut related = list;
         let components = listings::components_around(&mut tx.conn, related.iter().copied()).await?;
         related.extend(components.iter().map(|c| c.product_id));
@@ -102,10 +111,20 @@ impl Working {
         for row in products::list_by_id(&mut tx.conn, related.iter().copied()).await? {
             working.products.insert(row.id, row);
         }
-        for row in inventory::lock(&mut tx.conn, related.iter().copied()).await? {
+        let levels = if lock {
+            inventory::lock(&mut tx.conn, related.iter().copied()).await?
+        } else {
+            inventory::list(&mut tx.conn, related.iter().copied()).await?
+        };
+        for row in levels {
             working.levels.insert((row.product_id, row.location_id), Level { row, before: row, movements: 0 });
         }
-        for row in listings::lock_of_products(&mut tx.conn, related.iter().copied()).await? {
+        let rows = if lock {
+            listings::lock_of_products(&mut tx.conn, related.iter().copied()).await?
+        } else {
+            listings::list_of_products(&mut tx.conn, related.iter().copied()).await?
+        };
+        for row in rows {
             working.listings.insert(row.id, Listing { row, changed: false });
         }
         for c in components {

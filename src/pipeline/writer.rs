@@ -172,6 +172,18 @@ impl Writer {
     }
 }
 
+/// Work that does nothing: it comes back when the writer works.
+pub struct Ping;
+
+impl Command for Ping {
+    type Output = ();
+    type Error = DbError;
+
+    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        db::hub::ping(&mut tx.conn).await.map(drop)
+    }
+}
+
 pub struct WriterTask {
     queue: mpsc::Receiver<Job>,
     limits: WriterLimits,

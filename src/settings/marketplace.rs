@@ -37,6 +37,23 @@ pub struct MarketplaceSettings {
 }
 
 impl MarketplaceSettings {
+    /// One of which nothing but the code is said.
+    pub fn named(code: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            adapter: None,
+            name: None,
+            base_url: None,
+            stock_feed: None,
+            enabled: None,
+            webhook_enabled: None,
+            currency: None,
+            account: serde_json::Map::new(),
+            secrets: BTreeMap::new(),
+            policy: PolicySettings::default(),
+        }
+    }
+
     /// The first secret of that name, for what is sent rather than verified.
     pub fn secret(&self, name: &str) -> Option<&Secret> {
         self.secrets.get(name).and_then(|secrets| secrets.first())

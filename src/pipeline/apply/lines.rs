@@ -50,7 +50,7 @@ impl Applying {
         let before = self.book.state(place);
         let after = order::merge(&before, update);
         self.book.set_state(place, &after);
-        let row = self.book.row(place);
+        let row = self.book.row(place).clone();
         let Some(product) = row.product_id else {
             outcome.unmapped.push(row.external_sku.clone().or(row.external_product.clone()).unwrap_or(row.line_key.clone()));
             return Ok(());
@@ -95,7 +95,7 @@ impl Applying {
         self.book.delta_line(tx, &key, listing, &state, &parts, &self.working, logged.connection.currency.as_deref());
         self.expect(&logged.connection, listing, OwnChange::By(delta.change), delta.at);
         for place in self.book.all_lines(&key) {
-            let row = self.book.row(place);
+            let row = self.book.row(place).clone();
             let Some(product) = row.product_id else { continue };
             let Some(location) = self.location(None, product, row.units * -delta.change, &logged.connection) else { continue };
             self.working.ensure_level(tx, (product, location)).await?;

@@ -1,0 +1,313 @@
+//! The composition root: the only file that names every concrete type. Settings in, a running hub out.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::context::Context;
+use crate::db::{Db, DbOptions, DatabaseUrl, OpenError, UrlError, WriteConnection, tokens};
+use crate::domain::retry::BreakerLimits;
+use crate::domain::rule::Rule;
+use crate::http::auth::{Role, Tokens, new_token};
+use crate::http::CreateToken;
+use crate::marketplaces::json;
+use crate::marketplaces::registry::Registry;
+use crate::outbound::{Outbound, OutboundError, OutboundLimits};
+use crate::pipeline::apply::ApplyDue;
+use crate::pipeline::broadcast::{self, Broadcast};
+use crate::pipeline::push::{PushLimits, Pusher, Pushers};
+use crate::pipeline::setup::{Declare, SetupError, rounding};
+use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
+use crate::pipeline::{Kit, Limits};
+use crate::realtime::{Engine, RealtimeSettings};
+use crate::seal::{SealError, Sealer};
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+use crate::workers::{More, Workers};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Setup(#[from] WriteError<SetupError>),
+    #[error("the first token could not be made: {0}")]
+    FirstToken(String),
+    #[error("the shop window could not be filled: {0}")]
+    Fill(#[from] crate::db::DbError),
+}
+
+/// What a test may put in place of the real thing.
+pub struct Surroundings {
+    pub clock: Clock,
+    pub chance: Chance,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { clock: Clock::system(), chance: Chance::from_system() }
+    }
+}
+
+/// A hub that listens.
+pub struct App {
+    pub context: Context,
+    pub address: SocketAddr,
+    /// Made because nobody could come in otherwise; shown once.
+    pub first_token: Option<String>,
+    pub pushers: Vec<Arc<Pusher>>,
+    listener: TcpListener,
+    writer_stop: CancellationToken,
+}
+
+impl App {
+    /// Opens the database, makes what must stand, fills the shop window, and listens. Nothing is answered yet.
+    pub async fn build(settings: Settings, surroundings: Surroundings) -> Result<Self, StartError> {
+        let settings = Arc::new(settings);
+        let bind = settings.server.bind;
+        let listener = listen(&settings).map_err(|source| StartError::Bind { address: bind, source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Bind { address: bind, source })?;
+        let url = DatabaseUrl::parse(settings.database.url.expose())?;
+        let sealer = sealer(&settings, &url)?;
+        let (db, connection) = Db::open(db_options(&settings, url)).await?;
+        let kit = kit(&settings, surroundings);
+        let stop = CancellationToken::new();
+        let workers = Workers::new(Handle::current(), stop.clone());
+        let pushers = Pushers::default();
+        let (writer, writer_stop, broadcast) = start_writer(&settings, &db, connection, &kit, &workers, &pushers);
+        let declare = Declare { marketplaces: settings.marketplaces.clone(), min_gap: settings.push.min_gap() };
+        let standing = writer.run_patiently(declare).await?;
+        kit.registry.replace(standing.connections);
+        let engine = Engine::new(standing.generation, kit.chance.id(kit.clock.now()), realtime(&settings).limits());
+        let filled = broadcast::fill(&db, &engine).await?;
+        broadcast.engine.set(engine.clone());
+        tracing::info!(products = filled, database = %db.url(), "the shop window is filled");
+        let tokens = Tokens::of_settings(&settings.auth);
+        let first_token = first_token(&writer, &db, &tokens).await?;
+        let outbound = Outbound::new(outbound_limits(&settings))?;
+        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
+        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens };
+        Ok(Self { context, address, first_token, pushers, listener, writer_stop })
+    }
+
+    /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+        let Self { context, listener, pushers, writer_stop, .. } = self;
+        let workers = context.workers.clone();
+        for pusher in &pushers {
+            let (pusher, stop) = (pusher.clone(), workers.stopping().clone());
+            workers.start(async move { pusher.run(stop).await });
+        }
+        let writer = context.writer.clone();
+        workers.every(Duration::from_millis(500), move || {
+            let writer = writer.clone();
+            async move { retry_due(&writer).await }
+        });
+        let drain = context.settings.server.shutdown_timeout();
+        let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
+        workers.stopping().cancel();
+        // The writer goes last: pushers under way still have their answers to write down.
+        if !workers.tracker().is_empty() {
+            writer_stop_after(&workers, &writer_stop, drain).await;
+        }
+        context.db.close().await;
+        served
+    }
+}
+
+/// Waits for every task but the writer's, then for the writer's.
+async fn writer_stop_after(workers: &Workers, writer_stop: &CancellationToken, at_most: Duration) {
+    let tasks = workers.tracker().clone();
+    let others_done = async {
+        // One task is the writer; the rest end by themselves once they are told.
+        while tasks.len() > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(at_most, others_done).await.is_err() {
+        tracing::warn!("some work did not end in time; what it had not written is found again at the next start");
+    }
+    writer_stop.cancel();
+    if !workers.join(at_most).await {
+        tracing::error!("the writer did not end in time");
+    }
+}
+
+fn listen(settings: &Settings) -> std::io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(settings.server.bind), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&settings.server.bind.into())?;
+    socket.listen(i32::try_from(settings.server.backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn sealer(settings: &Settings, url: &DatabaseUrl) -> Result<Sealer, SealError> {
+    match (settings.security.master_key_bytes(), url) {
+        (Some(key), _) => Ok(Sealer::new(&key)),
+        (None, DatabaseUrl::Sqlite(path)) => Sealer::of_file(&PathBuf::from(format!("{path}.key"))),
+        (None, DatabaseUrl::Postgres(_)) => Sealer::of_file(&PathBuf::from("stockhub.key")),
+    }
+}
+
+pub fn db_options(settings: &Settings, url: DatabaseUrl) -> DbOptions {
+    DbOptions {
+        url,
+        readers: settings.database.readers,
+        busy_timeout: settings.database.busy_timeout(),
+        connect_timeout: settings.database.connect_timeout(),
+        wal_autocheckpoint_pages: settings.database.wal_autocheckpoint_pages,
+    }
+}
+
+fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
+    let ingest = &settings.ingest;
+    let rule = &settings.rule;
+    Kit {
+        clock: surroundings.clock,
+        chance: surroundings.chance,
+        registry: Registry::default(),
+        metrics: Arc::new(Metrics::new()),
+        limits: Limits {
+            json: json::Limits { depth: ingest.json_depth_max, nodes: ingest.json_nodes_max },
+            timestamp_tolerance: ingest.timestamp_tolerance(),
+            retry_base: ingest.retry_base(),
+            retry_cap: ingest.retry_cap(),
+            attempts_max: ingest.attempts_max,
+            low_stock_threshold: settings.inventory.low_stock_threshold,
+        },
+        hub_rule: Rule {
+            buffer: Some(rule.buffer),
+            stop_below: Some(rule.stop_below),
+            fixed: rule.fixed,
+            share_percent: rule.share_percent.map(i64::from),
+            rounding: Some(rounding(rule.rounding)),
+            quota: rule.quota,
+            max_listed: rule.max_listed,
+            priority: Some(rule.priority),
+            paused: Some(rule.paused),
+        },
+    }
+}
+
+fn start_writer(
+    settings: &Settings, db: &Db, connection: WriteConnection, kit: &Kit, workers: &Workers, pushers: &Pushers,
+) -> (Writer, CancellationToken, Broadcast) {
+    let limits = WriterLimits {
+        queue: settings.database.write_queue,
+        group_max: settings.database.group_max,
+        group_max_bytes: settings.database.group_max_bytes,
+    };
+    let (writer, task) = Writer::new(limits, workers.stopping().clone());
+    let broadcast = Broadcast { engine: Arc::default(), pushers: pushers.clone() };
+    let writer_stop = CancellationToken::new();
+    let (db, kit, after, stop) = (db.clone(), kit.clone(), broadcast.clone(), writer_stop.clone());
+    workers.start(async move { task.run(db, connection, kit, after, stop).await });
+    (writer, writer_stop, broadcast)
+}
+
+pub fn realtime(settings: &Settings) -> RealtimeSettings {
+    let set = &settings.realtime;
+    RealtimeSettings {
+        window_ms: set.window_ms,
+        ping_ms: set.ping_ms,
+        pong_timeout_ms: set.pong_timeout_ms,
+        slow_close_ms: set.slow_close_ms,
+        max_connections: set.max_connections,
+        max_connections_per_ip: set.max_connections_per_ip,
+        max_skus: set.max_skus,
+        commands_per_second: set.commands_per_second,
+        max_frame_bytes: set.max_frame_bytes,
+        max_subscribe_frame_bytes: set.max_subscribe_frame_bytes,
+        ring: set.ring,
+        public_cap: (set.public_cap > 0).then_some(set.public_cap),
+        allowed_origins: set.allowed_origins.clone(),
+        lifetime_s: set.lifetime_s,
+        shutdown_drain_ms: set.shutdown_drain_ms,
+        ..RealtimeSettings::default()
+    }
+}
+
+fn outbound_limits(settings: &Settings) -> OutboundLimits {
+    OutboundLimits {
+        timeout: settings.push.timeout(),
+        connect_timeout: settings.push.connect_timeout(),
+        response_max_bytes: settings.push.response_max_bytes,
+        allow_private_targets: settings.security.allow_private_targets,
+    }
+}
+
+fn make_pushers(
+    settings: &Settings, kit: &Kit, writer: &Writer, outbound: &Outbound, pushers: &Pushers, url: &DatabaseUrl,
+) -> Vec<Arc<Pusher>> {
+    let push = &settings.push;
+    let limits = PushLimits {
+        concurrency: push.concurrency,
+        backoff_base: push.backoff_base(),
+        backoff_cap: push.backoff_cap(),
+        zombie_window: push.zombie_window(),
+        lease: push.lease(),
+        breaker: BreakerLimits { failures: push.breaker_failures, open_for: push.breaker_open(), open_cap: push.backoff_cap() },
+        batch_max: push.batch_max,
+        // Alone, every change rings; beside other nodes theirs have to be looked for, and the lease renewed.
+        idle: if url.is_sqlite() { Duration::from_secs(60) } else { push.lease() / 3 },
+    };
+    let owner = kit.chance.id(kit.clock.now()).to_string();
+    let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
+    pushing
+        .map(|connection| {
+            Arc::new(Pusher {
+                kit: kit.clone(),
+                writer: writer.clone(),
+                outbound: outbound.clone(),
+                connection,
+                owner: owner.clone(),
+                limits,
+                pushers: pushers.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Rows of the log that wait for another try.
+async fn retry_due(writer: &Writer) -> More {
+    const BATCH: i64 = 64;
+    match writer.run_patiently(ApplyDue { limit: BATCH }).await {
+        Ok(count) if count as i64 == BATCH => More::Now,
+        Ok(_) => More::Later,
+        Err(error) => {
+            tracing::warn!(%error, "waiting webhooks could not be looked at");
+            More::Later
+        }
+    }
+}
+
+/// With no token in the settings and none in the database nobody could come in: one is made and shown once.
+async fn first_token(writer: &Writer, db: &Db, known: &Tokens) -> Result<Option<String>, StartError> {
+    if known.has_admin() {
+        return Ok(None);
+    }
+    let mut reader = db.read().await?;
+    if !tokens::list(&mut reader.conn()).await?.is_empty() {
+        return Ok(None);
+    }
+    let token = new_token().map_err(|error| StartError::FirstToken(error.to_string()))?;
+    let command =
+        CreateToken { name: "first start".into(), role: Role::Admin, token: token.clone(), created_by: "first start".into(), lifetime: None };
+    writer.run_patiently(command).await.map_err(|error| StartError::FirstToken(error.to_string()))?;
+    Ok(Some(token))
+}

@@ -1,0 +1,141 @@
+//! Bodies and parameters, with errors that name what is wrong: 415 for another type, 400 for what is no JSON, 422 for the rest.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
+
+use super::problem::{FieldError, Problem};
+use crate::context::Context;
+
+/// Reads a body whole: at most so many bytes, within so much time. Counted as it comes, so a chunked body is stopped too.
+pub async fn read_body(request: &HttpRequest, payload: &mut Payload, max: usize, deadline: Duration) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the body may have {max} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Too large", detail)
+    };
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > max) {
+        return Err(too_large());
+    }
+    let read = async {
+        let mut body = BytesMut::with_capacity(declared.unwrap_or(1024).min(max));
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| {
+                Problem::new(StatusCode::BAD_REQUEST, "broken-body", "Bad request", format!("the body broke off: {error}"))
+            })?;
+            if body.len() + chunk.len() > max {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(deadline, read).await.unwrap_or_else(|_| {
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Too slow", "the body did not arrive in time"))
+    })
+}
+
+/// A compressed body is refused: its signature would cover other bytes than those that are read, and a small one may be huge.
+pub fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
+    match request.headers().get(header::CONTENT_ENCODING) {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-encoding",
+            "Not taken",
+            "send the body as it is, without Content-Encoding",
+        )),
+    }
+}
+
+/// A JSON body. The bytes stay at hand: an `Idempotency-Key` covers them.
+pub struct Body<T> {
+    pub value: T,
+    pub bytes: Bytes,
+}
+
+/// Longest body of our own API; imports have their own door.
+const BODY_MAX: usize = 256 * 1024;
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            refuse_encoding(&request)?;
+            if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
+                let detail = "send Content-Type: application/json";
+                return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not taken", detail));
+            }
+            let deadline = request
+                .app_data::<web::Data<Context>>()
+                .map_or(Duration::from_secs(10), |ctx| Duration::from_millis(ctx.settings.ingest.body_deadline_ms));
+            let bytes = read_body(&request, &mut payload, BODY_MAX, deadline).await?;
+            let value = parse(&bytes)?;
+            Ok(Self { value, bytes })
+        })
+    }
+}
+
+fn is_json(kind: &header::HeaderValue) -> bool {
+    let essence = kind.to_str().unwrap_or("").split(';').next().unwrap_or("").trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, inner) = (error.path().to_string(), error.inner());
+        if inner.is_data() { Problem::field(pointer(&path), words(&inner.to_string())) } else { not_json(inner) }
+    })?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid-json", "Not JSON", error.to_string())
+}
+
+/// `items[0].sku` as `/items/0/sku`.
+fn pointer(path: &str) -> String {
+    if path == "." {
+        return "/".into();
+    }
+    let flat = path.replace('[', ".").replace(']', "");
+    format!("/{}", flat.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"))
+}
+
+/// Without the position in the text, which the pointer says better.
+fn words(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+/// Query parameters. Unknown, doubled or ill-formed ones are named.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Params<T> {
+    type Error = Problem;
+    type Future = std::future::Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let read = serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(
+            request.query_string().as_bytes(),
+        )));
+        std::future::ready(read.map(Params).map_err(|error| {
+            let field = error.path().to_string();
+            let message = error.inner().to_string();
+            let field = if field == "." { message.split('`').nth(1).unwrap_or("query").to_owned() } else { field };
+            Problem::invalid(vec![FieldError::new(field, message)])
+        }))
+    }
+}

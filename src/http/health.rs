@@ -1,0 +1,45 @@
+//! Is it alive, is it ready, and what does it count.
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use super::problem::Problem;
+use crate::ask;
+use crate::context::Context;
+use crate::db::{hub, listings, products, webhooks};
+use crate::telemetry::HubState;
+
+/// The process answers. Nothing else is looked at.
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "alive")))]
+pub(super) async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "alive"}))
+}
+
+/// The database answers with our tables in it, the writer takes work, and the hub is not stopping.
+#[utoipa::path(get, path = "/readyz", tag = "operation",
+    responses((status = 200, description = "ready"), (status = 503, description = "not now; says what is missing")))]
+pub(super) async fn ready(ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+    if ctx.workers.stopping().is_cancelled() {
+        return Err(Problem::unavailable("shutting-down", "the hub is stopping"));
+    }
+    let database = ask!(ctx, bool, [] |conn| hub::ping(conn).await)?;
+    if !database {
+        return Err(Problem::unavailable("not-migrated", "the database has no tables of ours"));
+    }
+    ctx.writer.run(crate::pipeline::writer::Ping).await?;
+    Ok(HttpResponse::Ok().json(json!({"status": "ready", "writer_waiting": ctx.writer.waiting()})))
+}
+
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
+pub(super) async fn metrics(ctx: web::Data<Context>) -> HttpResponse {
+    let state = ask!(ctx, (Vec<(String, i64, crate::domain::time::Timestamp)>, Vec<(String, i64)>, i64), [] |conn| {
+        Ok((listings::dirty(conn).await?, webhooks::count_to_handle(conn).await?, products::count_out_of_stock(conn).await?))
+    });
+    if let Ok((dirty, to_handle, out_of_stock)) = state {
+        let now = ctx.kit.clock.now();
+        let dirty = dirty.into_iter().map(|(code, count, since)| (code, count, now.since(since))).collect();
+        ctx.kit.metrics.set_state(&HubState { dirty, to_handle, out_of_stock, writer_waiting: ctx.writer.waiting() });
+    }
+    let text = format!("{}{}", crate::telemetry::realtime_text(&ctx.engine.stats()), ctx.kit.metrics.render());
+    HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text)
+}

@@ -1,0 +1,106 @@
+//! The doors. This page is the whole route table; every handler is thin: extract, call, answer.
+
+pub mod auth;
+pub mod extract;
+pub mod problem;
+pub mod shapes;
+
+mod health;
+mod listings;
+mod lists;
+mod openapi;
+mod orders;
+mod page;
+mod products;
+mod stock;
+mod tokens;
+mod webhooks;
+mod write;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::{self, ServiceConfig, delete, get, patch, post};
+use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
+
+use crate::context::Context;
+use crate::realtime;
+pub use openapi::document as openapi_document;
+
+/// Every route of the hub. Fixed names stand before patterns that would take them.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.service(at("/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
+        .service(at("/api/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
+        .service(at("/webhooks/{marketplace}", "POST", [post().to(webhooks::receive)]))
+        .service(at("/v1/store/orders", "POST", [post().to(orders::place_store)]))
+        .service(at("/v1/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
+        .service(at("/v1/admin/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
+        .service(at("/v1/admin/products/{sku}/topup", "POST", [post().to(stock::top_up)]))
+        .service(at("/v1/admin/products/{sku}/explain", "GET", [get().to(products::explain)]))
+        .service(at("/v1/admin/products/{sku}", "GET", [get().to(products::get)]))
+        .service(at("/v1/admin/products", "GET, POST", [get().to(products::list), post().to(products::create)]))
+        .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]))
+        .service(at("/v1/admin/orders", "GET, POST", [get().to(orders::list), post().to(orders::place_manual)]))
+        .service(at("/v1/admin/orders/{id}", "GET", [get().to(orders::get)]))
+        .service(at("/v1/admin/movements", "GET", [get().to(lists::movements)]))
+        .service(at("/v1/admin/webhooks", "GET", [get().to(lists::webhooks)]))
+        .service(at("/v1/admin/webhooks/{id}", "GET", [get().to(lists::webhook)]))
+        .service(at("/v1/admin/pushes", "GET", [get().to(lists::pushes)]))
+        .service(at("/v1/admin/alerts", "GET", [get().to(lists::alerts)]))
+        .service(at("/v1/admin/oversells", "GET", [get().to(lists::oversells)]))
+        .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]))
+        .service(at("/v1/admin/marketplaces", "GET", [get().to(lists::marketplaces)]))
+        .service(at("/v1/admin/tokens", "GET, POST", [get().to(tokens::list), post().to(tokens::create)]))
+        .service(at("/v1/admin/tokens/{id}", "DELETE", [delete().to(tokens::revoke)]))
+        .service(at("/healthz", "GET", [get().to(health::alive)]))
+        .service(at("/readyz", "GET", [get().to(health::ready)]))
+        .service(at("/metrics", "GET", [get().to(health::metrics)]))
+        .service(at("/openapi.json", "GET", [get().to(openapi::serve)]))
+        .configure(realtime::configure)
+        .default_service(web::to(nothing_here));
+}
+
+/// An address and what it takes; anything else is 405 with `Allow`.
+fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Resource {
+    let resource = routes.into_iter().fold(web::resource(path), Resource::route);
+    resource.default_service(web::to(move || std::future::ready(Err::<String, _>(problem::Problem::method_not_allowed(allow)))))
+}
+
+async fn nothing_here() -> Result<String, problem::Problem> {
+    Err(problem::Problem::not_found("not-found", "there is nothing at this address"))
+}
+
+#[derive(Clone)]
+struct RequestId(String);
+
+fn request_id(request: &HttpRequest) -> String {
+    request.extensions().get::<RequestId>().map_or(String::new(), |id| id.0.clone())
+}
+
+/// Around every request: an id, the security headers, and errors as problem documents.
+pub async fn around(
+    request: ServiceRequest, next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let id = request
+        .app_data::<web::Data<Context>>()
+        .map_or(String::new(), |ctx| ctx.kit.chance.id(ctx.kit.clock.now()).simple().to_string());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let http = request.request().clone();
+    let response = match next.call(request).await {
+        Ok(response) => response.map_into_boxed_body(),
+        Err(error) => ServiceResponse::new(http, error.error_response()),
+    };
+    let mut response = problem::finish(response, &id);
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    };
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    Ok(response)
+}

@@ -1,0 +1,133 @@
+//! Orders: the own storefront's, those people type in, and all of them to look at.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::auth::{Caller, Role, require};
+use super::extract::{Body, Params};
+use super::page::{self, Page, PageParams};
+use super::problem::{FieldError, Problem};
+use super::shapes::{ManualOrder, OrderShape, StoreOrder, items, text};
+use super::write::{Write, write};
+use crate::ask;
+use crate::context::Context;
+use crate::db::orders::{self, LineView, OrderView};
+use crate::domain::ids::OrderId;
+use crate::marketplaces::Kind;
+use crate::marketplaces::connection::STORE;
+use crate::pipeline::orders::{OrderItem, PlaceOrder, Placed};
+
+#[utoipa::path(post, path = "/v1/store/orders", tag = "store", request_body = StoreOrder, security(("storefront_key" = [])),
+    responses((status = 201, body = OrderShape), (status = 200, description = "it was there already", body = OrderShape),
+        (status = 400, description = "no JSON"), (status = 401, description = "no key"), (status = 403, description = "another role"),
+        (status = 408, description = "too slow"), (status = 409, description = "not enough left; nothing was changed"),
+        (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
+        (status = 503, description = "try again")))]
+pub(super) async fn place_store(request: HttpRequest, ctx: web::Data<Context>, body: Body<StoreOrder>) -> Result<HttpResponse, Problem> {
+    let caller = require(&request, &ctx, Role::Storefront).await?;
+    external_id(body.value.external_id.as_deref())?;
+    let connection = ctx.kit.registry.by_code(STORE).ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
+    let command = PlaceOrder {
+        connection,
+        external_id: body.value.external_id.clone(),
+        items: order_items(&body.value.items)?,
+        customer_name: None,
+        customer_phone: None,
+        actor: caller.actor.clone(),
+        force: false,
+        source: "store",
+    };
+    place(&request, &ctx, &caller, &body.bytes, command).await
+}
+
+#[utoipa::path(post, path = "/v1/admin/orders", tag = "orders", request_body = ManualOrder, security(("token" = [])),
+    responses((status = 201, body = OrderShape), (status = 200, description = "it was there already", body = OrderShape),
+        (status = 400, description = "no JSON"), (status = 401, description = "no token"), (status = 403, description = "another role"),
+        (status = 408, description = "too slow"), (status = 409, description = "not enough left; nothing was changed"),
+        (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
+        (status = 503, description = "try again")))]
+pub(super) async fn place_manual(request: HttpRequest, ctx: web::Data<Context>, body: Body<ManualOrder>) -> Result<HttpResponse, Problem> {
+    let caller = require(&request, &ctx, Role::Operator).await?;
+    let shape = &body.value;
+    external_id(shape.external_id.as_deref())?;
+    let connection = ctx.kit.registry.by_code(&shape.marketplace).filter(|c| matches!(c.kind, Kind::Manual | Kind::Storefront));
+    let connection = connection.ok_or_else(|| {
+        Problem::field("/marketplace", "must be a manual channel or the store; other marketplaces tell their orders themselves")
+    })?;
+    for (field, value) in [("/customer_name", &shape.customer_name), ("/customer_phone", &shape.customer_phone)] {
+        if let Some(Err(error)) = value.as_deref().map(|value| text(field, value, 256)) {
+            return Err(Problem::invalid(vec![error]));
+        }
+    }
+    let seal = |value: &Option<String>| value.as_deref().map(|text| ctx.sealer.seal(text)).transpose();
+    let sealed = seal(&shape.customer_name).and_then(|name| Ok((name, seal(&shape.customer_phone)?)));
+    let (customer_name, customer_phone) = sealed.map_err(|error| {
+        tracing::error!(%error, "a customer's name could not be sealed");
+        Problem::unavailable("cannot-seal", "the customer's data cannot be stored safely now")
+    })?;
+    let command = PlaceOrder {
+        connection,
+        external_id: shape.external_id.clone(),
+        items: order_items(&shape.items)?,
+        customer_name,
+        customer_phone,
+        actor: caller.actor.clone(),
+        force: shape.force,
+        source: "manual",
+    };
+    place(&request, &ctx, &caller, &body.bytes, command).await
+}
+
+fn external_id(id: Option<&str>) -> Result<(), Problem> {
+    id.map_or(Ok(()), |id| text("/external_id", id, 128)).map_err(|error| Problem::invalid(vec![error]))
+}
+
+fn order_items(shapes: &[super::shapes::OrderItemShape]) -> Result<Vec<OrderItem>, Problem> {
+    Ok(items(shapes)?.into_iter().map(|(sku, quantity)| OrderItem { sku, quantity }).collect())
+}
+
+async fn place(request: &HttpRequest, ctx: &Context, caller: &Caller, body: &[u8], command: PlaceOrder) -> Result<HttpResponse, Problem> {
+    let show = |placed: Placed| {
+        let status = if placed.existing { StatusCode::OK } else { StatusCode::CREATED };
+        (status, json!(OrderShape::new(placed.order, placed.lines)))
+    };
+    let target = command.external_id.clone();
+    write(ctx, Write { caller, request, body, action: "order.place", target, command, show }).await
+}
+
+#[utoipa::path(get, path = "/v1/admin/orders", tag = "orders", params(PageParams), security(("token" = [])),
+    responses((status = 200, body = Page<OrderShape>), (status = 401, description = "no token"), (status = 403, description = "another role"),
+        (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+pub(super) async fn list(request: HttpRequest, params: Params<PageParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+    require(&request, &ctx, Role::Viewer).await?;
+    let limit = page::limit(params.0.limit)?;
+    let before = page::cursor(params.0.cursor.as_deref())?;
+    let (rows, mut lines) = ask!(ctx, (Vec<OrderView>, Vec<LineView>), [before: Option<Uuid> = before, limit: i64 = limit] |conn| {
+        let rows = orders::page(conn, before, limit + 1).await?;
+        let lines = orders::line_views(conn, rows.iter().map(|row| row.id)).await?;
+        Ok((rows, lines))
+    })?;
+    let page = Page::new(rows, limit, |row| row.id.uuid(), |row| {
+        let id = row.id;
+        let own: Vec<LineView> = lines.extract_if(.., |line| line.order_id == id).collect();
+        OrderShape::new(row, own)
+    });
+    Ok(HttpResponse::Ok().json(page))
+}
+
+#[utoipa::path(get, path = "/v1/admin/orders/{id}", tag = "orders", params(("id" = String, Path)), security(("token" = [])),
+    responses((status = 200, body = OrderShape), (status = 401, description = "no token"), (status = 403, description = "another role"),
+        (status = 404, description = "no such order"), (status = 422, description = "no id"), (status = 503, description = "try again")))]
+pub(super) async fn get(request: HttpRequest, id: web::Path<String>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+    require(&request, &ctx, Role::Viewer).await?;
+    let id = Uuid::try_parse(&id).map_err(|_| Problem::invalid(vec![FieldError::new("id", "is not an id")]))?;
+    let found = ask!(ctx, Option<(OrderView, Vec<LineView>)>, [id: OrderId = OrderId::new(id)] |conn| {
+        let Some(row) = orders::get(conn, id).await? else { return Ok(None) };
+        let lines = orders::line_views(conn, [id]).await?;
+        Ok(Some((row, lines)))
+    })?;
+    let (row, lines) = found.ok_or_else(|| Problem::not_found("unknown-order", "there is no such order"))?;
+    Ok(HttpResponse::Ok().json(OrderShape::new(row, lines)))
+}

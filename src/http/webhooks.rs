@@ -1,0 +1,86 @@
+//! Where marketplaces knock: bytes and headers in, `pipeline::intake`, a receipt out. No JSON is looked at here.
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::extract::{read_body, refuse_encoding};
+use super::problem::Problem;
+use crate::context::Context;
+use crate::pipeline::intake::{self, Receipt};
+use crate::pipeline::verify::Inbound;
+
+/// The raw bytes of a webhook: never inflated, capped, and read within a deadline.
+pub(super) struct RawBody(Bytes);
+
+impl FromRequest for RawBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            refuse_encoding(&request)?;
+            let ctx = request.app_data::<web::Data<Context>>();
+            let ctx = ctx.ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
+            let limits = &ctx.settings.ingest;
+            let deadline = Duration::from_millis(limits.body_deadline_ms);
+            read_body(&request, &mut payload, limits.body_max_bytes, deadline).await.map(RawBody).map_err(|problem| match problem.status {
+                StatusCode::REQUEST_TIMEOUT => Problem { slug: "payload-too-large", ..problem },
+                _ => problem,
+            })
+        })
+    }
+}
+
+#[utoipa::path(post, path = "/webhooks/{marketplace}", tag = "webhooks",
+    params(("marketplace" = String, Path, description = "the connection's code")),
+    request_body(content = String, description = "the raw, signed body", content_type = "application/json"),
+    responses((status = 200, description = "logged, or known already", body = super::shapes::ReceiptView),
+        (status = 401, description = "not authentic"), (status = 404, description = "no such marketplace"),
+        (status = 408, description = "too slow"), (status = 413, description = "too large"), (status = 415, description = "encoded"),
+        (status = 503, description = "not stored: send it again")))]
+pub(super) async fn receive(
+    request: HttpRequest, code: web::Path<String>, ctx: web::Data<Context>, body: RawBody,
+) -> Result<HttpResponse, Problem> {
+    take(&request, &code, &ctx, body).await
+}
+
+/// The older shape: the connection comes from a header. A forged one only picks a secret the forger does not have.
+#[utoipa::path(post, path = "/webhooks/marketplaces/stock-update", tag = "webhooks",
+    params(("X-Marketplace-ID" = String, Header, description = "the connection's code")),
+    request_body(content = String, description = "the raw, signed body", content_type = "application/json"),
+    responses((status = 200, description = "logged, or known already", body = super::shapes::ReceiptView),
+        (status = 401, description = "not authentic"), (status = 404, description = "no such marketplace"),
+        (status = 408, description = "too slow"), (status = 413, description = "too large"), (status = 415, description = "encoded"),
+        (status = 503, description = "not stored: send it again")))]
+pub(super) async fn older(request: HttpRequest, ctx: web::Data<Context>, body: RawBody) -> Result<HttpResponse, Problem> {
+    let code = request.headers().get("x-marketplace-id").and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+    take(&request, &code, &ctx, body).await
+}
+
+async fn take(request: &HttpRequest, code: &str, ctx: &Context, body: RawBody) -> Result<HttpResponse, Problem> {
+    let connection = ctx.kit.registry.by_code(code).filter(|connection| !connection.adapter.schemes().is_empty());
+    let Some(connection) = connection else { return Err(unknown()) };
+    if !connection.webhook_enabled {
+        // Without a secret nothing passes, and the sender is told to come back rather than that nobody lives here.
+        let configured = connection.adapter.schemes().iter().any(|scheme| !connection.secrets(scheme.secret).is_empty());
+        return Err(if configured { unknown() } else { intake::IntakeError::Rejected(crate::pipeline::verify::Rejection::NoSecret).into() });
+    }
+    let inbound = Inbound { connection, headers: headers(request.headers()), body: body.0, received_at: ctx.kit.clock.now() };
+    let Receipt { id, duplicate } = intake::receive(&ctx.kit, &ctx.writer, inbound).await?;
+    Ok(HttpResponse::Ok().json(super::shapes::ReceiptView { received: true, id: id.to_string(), duplicate }))
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("unknown-marketplace", "no marketplace of this name takes webhooks here")
+}
+
+fn headers(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    map.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+}

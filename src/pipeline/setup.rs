@@ -1,0 +1,216 @@
+//! What must stand before anything runs: the generation, the location `main`, the own store, and every marketplace the settings
+//! declare. Then the live connections are made of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::writer::Command;
+use super::{CommandError, Tx};
+use crate::db::marketplaces::{self, Declared, MarketplaceRow};
+use crate::db::products;
+use crate::db::{DbError, hub};
+use crate::domain::ids::LocationId;
+use crate::domain::order::Fulfilment;
+use crate::domain::rule::{Rounding, Rule};
+use crate::marketplaces::connection::{Policy, STORE, Status};
+use crate::marketplaces::{Connection, Kind, PushStyle, StockFeed, registry};
+use crate::settings::{self, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride};
+
+/// Writes down what the settings declare, and makes the live connections.
+pub struct Declare {
+    pub marketplaces: Vec<MarketplaceSettings>,
+    pub min_gap: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("marketplaces.{code}: there is no adapter {adapter:?}; there are {known}")]
+    UnknownAdapter { code: String, adapter: String, known: String },
+    #[error("marketplaces.{code}: the adapter {adapter} has no secret {name:?}; it has {known}")]
+    UnknownSecret { code: String, adapter: String, name: String, known: String },
+    #[error("marketplaces.{code}: base_url is needed to push to it")]
+    NoBaseUrl { code: String },
+    #[error("marketplaces.{code}: there is no location {location:?}")]
+    UnknownLocation { code: String, location: String },
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl CommandError for SetupError {
+    fn database(&self) -> Option<&DbError> {
+        if let Self::Database(error) = self { Some(error) } else { None }
+    }
+}
+
+pub struct Standing {
+    /// Changes when a backup is restored; clients then take nothing for granted.
+    pub generation: Uuid,
+    pub connections: Vec<Connection>,
+}
+
+impl Command for Declare {
+    type Output = Standing;
+    type Error = SetupError;
+
+    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Standing, SetupError> {
+        let fresh: Uuid = tx.id();
+        let generation = hub::get_or_insert(&mut tx.conn, "generation", &fresh.to_string()).await?;
+        let generation = Uuid::parse_str(&generation).map_err(|_| DbError::inconsistent("hub_meta", "value", generation))?;
+        let id = tx.id();
+        products::insert_location_once(&mut tx.conn, id, "main", "Main", tx.now).await?;
+        let places = products::locations(&mut tx.conn).await?;
+        let store = MarketplaceSettings { adapter: Some("storefront".into()), ..MarketplaceSettings::named(STORE) };
+        let adjusted = self.marketplaces.iter().find(|m| m.code == STORE);
+        let store = adjusted.map_or(store.clone(), |m| MarketplaceSettings { adapter: store.adapter.clone(), ..m.clone() });
+        let mut all = vec![store];
+        all.extend(self.marketplaces.iter().filter(|m| m.code != STORE).cloned());
+        let mut connections = Vec::with_capacity(all.len());
+        for settings in &all {
+            connections.push(self.declare(tx, settings, &places).await?);
+        }
+        self.warn_of_others(tx, &all).await?;
+        Ok(Standing { generation, connections })
+    }
+}
+
+impl Declare {
+    async fn declare(
+        &self, tx: &mut Tx<'_>, settings: &MarketplaceSettings, places: &[(LocationId, String)],
+    ) -> Result<Connection, SetupError> {
+        let code = settings.code.clone();
+        let name = settings.adapter.clone().unwrap_or_default();
+        let adapter = registry::adapter(&name).ok_or_else(|| SetupError::UnknownAdapter {
+            code: code.clone(),
+            adapter: name.clone(),
+            known: registry::adapters().iter().map(|a| a.id()).collect::<Vec<_>>().join(", "),
+        })?;
+        let traits = adapter.traits().clone();
+        if let Some(unknown) = settings.secrets.keys().find(|name| !adapter.secrets().contains(&name.as_str())) {
+            let known = if adapter.secrets().is_empty() { "none".into() } else { adapter.secrets().join(", ") };
+            return Err(SetupError::UnknownSecret { code, adapter: name, name: unknown.clone(), known });
+        }
+        let policy = policy(&settings.policy, &traits, self.min_gap);
+        if traits.push == PushStyle::Request && policy.push_enabled && settings.base_url.is_none() {
+            return Err(SetupError::NoBaseUrl { code });
+        }
+        let locations = locations(settings, places)?;
+        let feed = settings.stock_feed.map_or(traits.stock_feed, feed);
+        let supports_webhooks = !adapter.schemes().is_empty();
+        let heard = settings.secrets.keys().any(|name| adapter.schemes().iter().any(|scheme| scheme.secret == name));
+        let webhook_enabled = supports_webhooks && settings.webhook_enabled.unwrap_or(heard);
+        let account = serde_json::Value::Object(settings.account.clone()).to_string();
+        let rule = serde_json::to_string(&policy.rule).unwrap_or_else(|_| "{}".into());
+        let currency = settings.currency.map(|c| c.to_string());
+        let declared = Declared {
+            id: tx.id(),
+            code: &code,
+            name: settings.name.as_deref().unwrap_or(&code),
+            kind: traits.kind.as_str(),
+            adapter: adapter.id(),
+            base_url: settings.base_url.as_deref(),
+            account: &account,
+            policy: "{}",
+            stock_feed: feed.as_str(),
+            currency: currency.as_deref(),
+            declared_in: if code == STORE { "builtin" } else { "file" },
+            supports_webhooks,
+            webhook_enabled,
+            webhook_url: None,
+            rule: &rule,
+        };
+        let id = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
+        marketplaces::set_sales_locations(&mut tx.conn, id, &locations).await?;
+        Ok(Connection {
+            id,
+            name: declared.name.to_owned(),
+            kind: traits.kind,
+            adapter,
+            base_url: settings.base_url.clone(),
+            account: settings.account.clone(),
+            secrets: settings.secrets.clone().into_iter().collect::<BTreeMap<_, _>>(),
+            stock_feed: feed,
+            currency,
+            status: if settings.enabled == Some(false) { Status::Paused } else { Status::Active },
+            webhook_enabled,
+            policy,
+            locations,
+            code,
+        })
+    }
+
+    /// A marketplace that was declared once and is not any more keeps its history; it just is not served.
+    async fn warn_of_others(&self, tx: &mut Tx<'_>, declared: &[MarketplaceSettings]) -> Result<(), DbError> {
+        let gone = |row: &MarketplaceRow| row.declared_in == "file" && declared.iter().all(|m| m.code != row.code);
+        for row in marketplaces::list(&mut tx.conn).await?.into_iter().filter(gone) {
+            tracing::warn!(marketplace = %row.code, "no longer declared in the settings: not served; its history is kept");
+        }
+        Ok(())
+    }
+}
+
+fn locations(settings: &MarketplaceSettings, places: &[(LocationId, String)]) -> Result<Vec<LocationId>, SetupError> {
+    let wanted = settings.policy.locations.clone().unwrap_or_else(|| vec!["main".into()]);
+    let find = |code: &String| {
+        let found = places.iter().find(|(_, known)| known == code).map(|(id, _)| *id);
+        found.ok_or_else(|| SetupError::UnknownLocation { code: settings.code.clone(), location: code.clone() })
+    };
+    wanted.iter().map(find).collect()
+}
+
+fn feed(feed: settings::StockFeed) -> StockFeed {
+    match feed {
+        settings::StockFeed::Orders => StockFeed::Orders,
+        settings::StockFeed::Delta => StockFeed::Delta,
+        settings::StockFeed::Absolute => StockFeed::Absolute,
+        settings::StockFeed::None => StockFeed::None,
+    }
+}
+
+fn policy(set: &PolicySettings, traits: &crate::marketplaces::Traits, min_gap: Duration) -> Policy {
+    Policy {
+        clock_tolerance: set.clock_tolerance.unwrap_or(Duration::from_secs(2)),
+        fulfilment: match set.fulfilment {
+            Some(settings::Fulfilment::Shipment) => Fulfilment::Shipment,
+            Some(settings::Fulfilment::Instant) | None => Fulfilment::Instant,
+        },
+        own_sales_decrement: match set.own_sales_decrement {
+            Some(OwnSalesDecrement::AtOrder) => true,
+            Some(OwnSalesDecrement::None) => false,
+            None => traits.own_sales_decrement,
+        },
+        own_cancel_restock: match set.own_cancel_restock {
+            Some(OwnCancelRestock::Yes) => Some(true),
+            Some(OwnCancelRestock::No) => Some(false),
+            Some(OwnCancelRestock::Unknown) => None,
+            None => traits.own_cancel_restock,
+        },
+        // The adapter's own minimum counts where it is longer.
+        min_gap: set.min_gap_ms.map_or(min_gap, Duration::from_millis),
+        push_enabled: set.push_enabled.unwrap_or(true) && traits.kind != Kind::Storefront,
+        rule: rule(&set.rule),
+    }
+}
+
+fn rule(set: &RuleOverride) -> Rule {
+    Rule {
+        buffer: set.buffer,
+        stop_below: set.stop_below,
+        fixed: set.fixed.and_then(settings::Bound::get),
+        share_percent: set.share_percent.and_then(settings::Bound::get).map(i64::from),
+        rounding: set.rounding.map(rounding),
+        quota: set.quota.and_then(settings::Bound::get),
+        max_listed: set.max_listed.and_then(settings::Bound::get),
+        priority: set.priority,
+        paused: set.paused,
+    }
+}
+
+pub fn rounding(rounding: settings::Rounding) -> Rounding {
+    match rounding {
+        settings::Rounding::Down => Rounding::Floor,
+        settings::Rounding::Up => Rounding::Ceil,
+        settings::Rounding::Nearest => Rounding::Nearest,
+    }
+}

@@ -1,0 +1,215 @@
+//! Logs and figures. The registry is a value: several hubs can live in one test process.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WebhookLabels {
+    marketplace: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PushLabels {
+    marketplace: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct MarketplaceLabels {
+    marketplace: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabels {
+    status: String,
+}
+
+pub struct Metrics {
+    registry: Registry,
+    webhooks: Family<WebhookLabels, Counter>,
+    pushes: Family<PushLabels, Counter>,
+    push_seconds: Family<MarketplaceLabels, Histogram>,
+    push_leaves_seconds: Family<MarketplaceLabels, Histogram>,
+    circuit_open: Family<MarketplaceLabels, Gauge>,
+    dirty_listings: Family<MarketplaceLabels, Gauge>,
+    dirty_oldest_seconds: Family<MarketplaceLabels, Gauge>,
+    dead_letters: Family<StatusLabels, Gauge>,
+    out_of_stock: Gauge,
+    writer_waiting: Gauge,
+    group_size: Histogram,
+    /// Verified → answered, seconds.
+    pub ack_seconds: Histogram,
+    /// Received → committed, milliseconds.
+    pub update_lag_ms: Histogram,
+    pub write_failures: Counter,
+    pub gaps: Counter,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            webhooks: Family::default(),
+            pushes: Family::default(),
+            push_seconds: Family::new_with_constructor(seconds),
+            push_leaves_seconds: Family::new_with_constructor(seconds),
+            circuit_open: Family::default(),
+            dirty_listings: Family::default(),
+            dirty_oldest_seconds: Family::default(),
+            dead_letters: Family::default(),
+            out_of_stock: Gauge::default(),
+            writer_waiting: Gauge::default(),
+            group_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            ack_seconds: seconds(),
+            update_lag_ms: Histogram::new(exponential_buckets(0.5, 2.0, 16)),
+            write_failures: Counter::default(),
+            gaps: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("webhooks", "Webhooks by verdict", self.webhooks.clone());
+        r.register("webhook_ack_seconds", "Verified to answered", self.ack_seconds.clone());
+        r.register("inventory_update_lag_ms", "Received to committed, in milliseconds", self.update_lag_ms.clone());
+        r.register("inventory_update_failures", "Groups of writes that failed", self.write_failures.clone());
+        r.register("write_group_size", "Jobs in one transaction", self.group_size.clone());
+        r.register("writer_waiting", "Jobs that wait for the writer", self.writer_waiting.clone());
+        r.register("pushes", "Pushed items by outcome", self.pushes.clone());
+        r.register("push_seconds", "Request to answer", self.push_seconds.clone());
+        r.register("push_leaves_seconds", "Wanted to sent", self.push_leaves_seconds.clone());
+        r.register("circuit_open", "1 while a marketplace is given rest", self.circuit_open.clone());
+        r.register("dirty_listings", "Listings that are to be told", self.dirty_listings.clone());
+        r.register("dirty_oldest_seconds", "How long the oldest of them waits", self.dirty_oldest_seconds.clone());
+        r.register("dlq_message_count", "Webhooks that need a person, by status", self.dead_letters.clone());
+        // Prometheus adds `_total` to counters only; this gauge has the name its alert is known by.
+        r.register("out_of_stock_products_total", "Products with nothing to sell", self.out_of_stock.clone());
+        r.register("listing_gaps", "Stock events that did not follow the one before", self.gaps.clone());
+    }
+
+    pub fn webhook(&self, marketplace: &str, verdict: &'static str) {
+        self.webhooks.get_or_create(&WebhookLabels { marketplace: marketplace.into(), verdict }).inc();
+    }
+
+    pub fn group_size(&self, jobs: usize) {
+        self.group_size.observe(jobs as f64);
+    }
+
+    pub fn push_left(&self, marketplace: &str, after: Duration) {
+        self.push_leaves_seconds.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).observe(after.as_secs_f64());
+    }
+
+    pub fn pushed(&self, marketplace: &str, outcome: &'static str, took: Duration) {
+        self.pushes.get_or_create(&PushLabels { marketplace: marketplace.into(), outcome }).inc();
+        self.push_seconds.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).observe(took.as_secs_f64());
+    }
+
+    pub fn circuit(&self, marketplace: &str, open: bool) {
+        self.circuit_open.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).set(i64::from(open));
+    }
+
+    /// Figures that are read from the database, set before they are shown.
+    pub fn set_state(&self, state: &HubState) {
+        self.dirty_listings.clear();
+        self.dirty_oldest_seconds.clear();
+        for (marketplace, count, oldest) in &state.dirty {
+            let labels = MarketplaceLabels { marketplace: marketplace.clone() };
+            self.dirty_listings.get_or_create(&labels).set(*count);
+            self.dirty_oldest_seconds.get_or_create(&labels).set(i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX));
+        }
+        self.dead_letters.clear();
+        for (status, count) in &state.to_handle {
+            self.dead_letters.get_or_create(&StatusLabels { status: status.clone() }).set(*count);
+        }
+        self.out_of_stock.set(state.out_of_stock);
+        self.writer_waiting.set(i64::try_from(state.writer_waiting).unwrap_or(i64::MAX));
+    }
+
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[derive(Default)]
+pub struct HubState {
+    pub dirty: Vec<(String, i64, Duration)>,
+    pub to_handle: Vec<(String, i64)>,
+    pub out_of_stock: i64,
+    pub writer_waiting: usize,
+}
+
+/// The real-time room's counters, as lines of the same text. They stand before the registry's, which ends the document.
+pub fn realtime_text(stats: &crate::realtime::RealtimeStats) -> String {
+    use std::fmt::Write as _;
+    let gauges = [
+        ("fanout_connections", "Browsers connected", stats.connections as u64),
+        ("fanout_listed", "SKUs in the table", stats.listed as u64),
+        ("fanout_head", "Offset of the newest change", stats.head),
+    ];
+    let counters = [
+        ("fanout_updates", "Published changes", stats.updates),
+        ("fanout_flushes", "Flushes", stats.flushes),
+        ("fanout_frames_sent", "Writes of stock data to a client", stats.frames),
+        ("fanout_bytes_sent", "Bytes of them", stats.bytes),
+        ("fanout_snapshots", "Snapshots sent", stats.snapshots),
+        ("fanout_resumes", "Connections resumed by cursor", stats.resumes),
+        ("fanout_gaps", "Cursors that could not be resumed", stats.gaps),
+        ("fanout_conflated", "Updates left for later because a client did not read", stats.held_back),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in gauges {
+        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+    }
+    for (name, help, value) in counters {
+        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}");
+    }
+    let _ = writeln!(text, "# HELP fanout_closes Closes by code.\n# TYPE fanout_closes counter");
+    for (code, count) in &stats.closes {
+        let _ = writeln!(text, "fanout_closes_total{{code=\"{code}\"}} {count}");
+    }
+    text
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// Starts logging to standard error. A second call in one process (tests) changes nothing.
+pub fn start_logging(format: LogFormat, level: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Pretty => builder.with_target(false).try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!(%error, "logging was started before");
+    }
+}
