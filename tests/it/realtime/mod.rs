@@ -1,7 +1,6 @@
 //! The real-time room through real sockets.
 
 mod http;
-mod limits;
-mod live;
-mod resume;
+mod in_app;
 mod shop;
+mod taken_over;
