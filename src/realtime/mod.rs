@@ -53,5 +53,5 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/client/stockhub.js", web::get().to(assets::client_js))
         .route("/client/stockhub.d.ts", web::get().to(assets::client_types))
         .route("/store", web::get().to(assets::store))
-        .route("/store/{part:.*}", web::get().to(assets::store));
+        .route("/store/{part:store.js|store.css|icon.svg}", web::get().to(assets::store));
 }

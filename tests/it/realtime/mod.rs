@@ -1,5 +1,6 @@
 //! The real-time room through real sockets.
 
+mod client;
 mod http;
 mod in_app;
 mod shop;

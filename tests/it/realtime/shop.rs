@@ -51,9 +51,19 @@ impl Shop {
     }
 
     pub(super) fn with(path: Path, settings: RealtimeSettings) -> Self {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::at(anywhere, path, settings, [item("A", 5, 1), item("B", 7, 1), item("C", 9, 1)])
+    }
+
+    pub(super) fn at(
+        addr: SocketAddr,
+        path: Path,
+        settings: RealtimeSettings,
+        items: impl IntoIterator<Item = Published>,
+    ) -> Self {
         let engine = Engine::new(GENERATION, Uuid::now_v7(), settings.limits());
-        engine.fill([item("A", 5, 1), item("B", 7, 1), item("C", 9, 1)]);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        engine.fill(items);
+        let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
         let (for_server, shutdown) = (engine.clone(), CancellationToken::new());
         let stop = shutdown.clone();
