@@ -7,6 +7,7 @@ const CLIENT_JS: &str = include_str!("../../static/client/stockhub.js");
 const CLIENT_TYPES: &str = include_str!("../../static/client/stockhub.d.ts");
 const STORE_HTML: &str = include_str!("../../static/store/index.html");
 const STORE_JS: &str = include_str!("../../static/store/store.js");
+const STORE_ICON: &str = include_str!("../../static/store/icon.svg");
 const STORE_CSS: &str = include_str!("../../static/store/store.css");
 
 /// What the demo storefront may load: itself, and nothing else.
@@ -36,6 +37,7 @@ pub(crate) async fn store(req: HttpRequest) -> HttpResponse {
     let mut response = match req.path() {
         "/store/store.js" => asset("text/javascript; charset=utf-8", STORE_JS),
         "/store/store.css" => asset("text/css; charset=utf-8", STORE_CSS),
+        "/store/icon.svg" => asset("image/svg+xml", STORE_ICON),
         _ => asset("text/html; charset=utf-8", STORE_HTML),
     };
     let policy = header::HeaderValue::from_static(STORE_POLICY);

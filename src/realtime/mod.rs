@@ -8,11 +8,13 @@
 //! - `hub`: one per server worker, its connections and the task that sends to them.
 //! - `gate`, `origin`, `query`, `door`: who may come in, and what the URL asks for.
 //! - `rest`, `poll`, `sse`, `ws` (with `body`): the transports, inside the App.
+//! - `server`: the listener, with `upgrade` and `socket`: the fast path, where the hub writes to the sockets itself.
 //! - `assets`: the browser client and the demo storefront.
 
 pub mod cursor;
 pub mod engine;
 pub mod protocol;
+pub mod server;
 pub mod settings;
 pub mod stats;
 pub mod table;
@@ -22,14 +24,15 @@ mod body;
 mod door;
 mod frame;
 mod gate;
-#[expect(dead_code, reason = "the part that writes to sockets itself waits for the server")]
 mod hub;
 mod origin;
 mod poll;
 mod problem;
 mod query;
 mod rest;
+mod socket;
 mod sse;
+mod upgrade;
 mod ws;
 
 use actix_web::web::{self, ServiceConfig};
@@ -50,5 +53,5 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/client/stockhub.js", web::get().to(assets::client_js))
         .route("/client/stockhub.d.ts", web::get().to(assets::client_types))
         .route("/store", web::get().to(assets::store))
-        .route("/store/{part:.*}", web::get().to(assets::store));
+        .route("/store/{part:store.js|store.css|icon.svg}", web::get().to(assets::store));
 }

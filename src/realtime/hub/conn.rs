@@ -163,12 +163,10 @@ impl Conn {
 pub(super) struct Arena {
     slots: Vec<(u32, Option<Box<Conn>>)>,
     free: Vec<u32>,
-    count: usize,
 }
 
 impl Arena {
     pub(super) fn insert(&mut self, conn: Conn) -> ConnId {
-        self.count += 1;
         let conn = Some(Box::new(conn));
         if let Some(slot) = self.free.pop() {
             let place = &mut self.slots[slot as usize];
@@ -192,12 +190,7 @@ impl Arena {
         let place = self.slots.get_mut(id.slot as usize).filter(|(turn, _)| *turn == id.turn)?;
         let conn = place.1.take()?;
         self.free.push(id.slot);
-        self.count -= 1;
         Some(conn)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.count
     }
 
     pub(super) fn ids(&self) -> Vec<ConnId> {

@@ -1,6 +1,10 @@
 //! The plain answers: `GET /v1/stock` and its neighbours.
 
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::shop::{Shop, item, removed, skus};
 
@@ -81,4 +85,30 @@ async fn the_client_and_the_demo_storefront_are_served() {
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
     }
     assert!(shop.get("/store").await.header("content-security-policy").unwrap().starts_with("default-src 'self'"));
+}
+
+#[tokio::test]
+async fn other_sockets_and_requests_reach_the_app_around_the_fast_path() {
+    let shop = Shop::open();
+    let (mut echo, _) = tokio_tungstenite::connect_async(format!("ws://{}/echo", shop.addr)).await.unwrap();
+    echo.send(Message::text("hello")).await.unwrap();
+    assert_eq!(echo.next().await.unwrap().unwrap(), Message::text("hello"));
+    let missing = tokio_tungstenite::connect_async(format!("ws://{}/nowhere", shop.addr)).await;
+    assert!(matches!(missing, Err(Error::Http(response)) if response.status() == 404));
+}
+
+#[tokio::test]
+async fn the_server_ends_when_everybody_has_left() {
+    let shop = Shop::open();
+    let mut browser = shop.browser("?skus=A").await;
+    browser.expect("hello").await;
+    let mut events = shop.events("?skus=A", &[]).await;
+    events.next().await;
+    shop.shutdown.cancel();
+    assert_eq!(browser.closed().await, 4_200);
+    browser.expect_end().await;
+    assert_eq!(events.next().await.event, "bye");
+    let joined = tokio::task::spawn_blocking(move || shop.server.join());
+    assert!(tokio::time::timeout(Duration::from_secs(8), joined).await.unwrap().unwrap().is_ok());
+    assert_eq!(shop.engine.stats().connections, 0);
 }

@@ -6,11 +6,11 @@ use serde_json::json;
 use stockhub::realtime::RealtimeSettings;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::shop::{Shop, item, skus};
+use crate::realtime::shop::{item, skus};
 
 #[tokio::test]
 async fn a_bad_frame_is_answered_and_the_tenth_in_a_row_ends_it() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut browser = shop.browser("").await;
     browser.expect("hello").await;
     let bad = [
@@ -38,7 +38,7 @@ async fn a_bad_frame_is_answered_and_the_tenth_in_a_row_ends_it() {
 
 #[tokio::test]
 async fn too_many_skus_add_nothing() {
-    let shop = Shop::with(RealtimeSettings { max_skus: 2, ..Default::default() });
+    let shop = super::with(RealtimeSettings { max_skus: 2, ..Default::default() });
     let mut browser = shop.browser("").await;
     browser.expect("hello").await;
     browser.say(json!({ "type": "subscribe", "id": 1, "skus": ["A"] })).await;
@@ -56,7 +56,7 @@ async fn too_many_skus_add_nothing() {
 
 #[tokio::test]
 async fn a_frame_may_be_long_only_to_subscribe() {
-    let shop = Shop::open();
+    let shop = super::open();
     let names: Vec<String> = (0..1_000).map(|n| format!("LONG-{n:04}")).collect();
     let mut browser = shop.browser("").await;
     browser.expect("hello").await;
@@ -73,7 +73,7 @@ async fn a_frame_may_be_long_only_to_subscribe() {
 
 #[tokio::test]
 async fn commands_are_limited_per_second() {
-    let shop = Shop::with(RealtimeSettings { commands_per_second: 3, ..Default::default() });
+    let shop = super::with(RealtimeSettings { commands_per_second: 3, ..Default::default() });
     let mut browser = shop.browser("").await;
     browser.expect("hello").await;
     for _ in 0..40 {
@@ -85,7 +85,7 @@ async fn commands_are_limited_per_second() {
 
 #[tokio::test]
 async fn a_page_of_another_site_is_refused_at_the_handshake() {
-    let shop = Shop::open();
+    let shop = super::open();
     let foreign = shop.browser_with("", &[("origin", "https://evil.example")]).await;
     assert!(matches!(foreign, Err(Error::Http(response)) if response.status() == 403));
     let own = format!("http://{}", shop.addr);
@@ -97,7 +97,7 @@ async fn a_page_of_another_site_is_refused_at_the_handshake() {
 
 #[tokio::test]
 async fn the_subprotocol_is_echoed_when_offered() {
-    let shop = Shop::open();
+    let shop = super::open();
     let offered = shop.browser_with("", &[("sec-websocket-protocol", "stockhub.v1.json")]).await.unwrap();
     assert_eq!(offered.protocol.as_deref(), Some("stockhub.v1.json"));
     assert_eq!(shop.browser("").await.protocol, None);
@@ -105,7 +105,7 @@ async fn the_subprotocol_is_echoed_when_offered() {
 
 #[tokio::test]
 async fn over_capacity_a_browser_is_told_to_back_off() {
-    let shop = Shop::with(RealtimeSettings { max_connections: 1, ..Default::default() });
+    let shop = super::with(RealtimeSettings { max_connections: 1, ..Default::default() });
     let mut first = shop.browser("").await;
     first.expect("hello").await;
     let mut second = shop.browser("").await;
@@ -125,7 +125,7 @@ async fn over_capacity_a_browser_is_told_to_back_off() {
 
 #[tokio::test]
 async fn a_silent_browser_is_pinged_and_then_closed() {
-    let shop = Shop::with(RealtimeSettings { ping_ms: 100, pong_timeout_ms: 300, ..Default::default() });
+    let shop = super::with(RealtimeSettings { ping_ms: 100, pong_timeout_ms: 300, ..Default::default() });
     let mut browser = shop.browser("?skus=A").await;
     for kind in ["hello", "subscribed", "snapshot"] {
         browser.expect(kind).await;
@@ -145,7 +145,7 @@ async fn a_silent_browser_is_pinged_and_then_closed() {
 
 #[tokio::test]
 async fn an_old_connection_is_rotated() {
-    let shop = Shop::with(RealtimeSettings { lifetime_s: 1, ..Default::default() });
+    let shop = super::with(RealtimeSettings { lifetime_s: 1, ..Default::default() });
     let mut browser = shop.browser("").await;
     browser.expect("hello").await;
     assert_eq!(browser.expect("bye").await["code"], 4_202);
@@ -154,7 +154,7 @@ async fn an_old_connection_is_rotated() {
 
 #[tokio::test]
 async fn shutdown_says_goodbye_to_everybody() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut browser = shop.browser("?skus=A").await;
     for kind in ["hello", "subscribed", "snapshot"] {
         browser.expect(kind).await;
@@ -172,7 +172,7 @@ async fn shutdown_says_goodbye_to_everybody() {
 /// Two hundred thousand items are far more than the kernel holds for a reader that does not read.
 #[tokio::test]
 async fn a_slow_reader_gets_the_latest_and_harms_nobody() {
-    let shop = Shop::open();
+    let shop = super::open();
     shop.engine.publish((0..500).map(|n| item(&format!("P{n:04}"), 0, 1)).collect());
     let mut slow = shop.browser("?all=1&gap=0").await;
     let mut quick = shop.browser("?skus=P0001&gap=0").await;
@@ -191,7 +191,7 @@ async fn a_slow_reader_gets_the_latest_and_harms_nobody() {
 #[tokio::test]
 async fn who_does_not_read_at_all_is_closed() {
     let settings = RealtimeSettings { slow_close_ms: 300, ring: 100, ..Default::default() };
-    let shop = Shop::with(settings);
+    let shop = super::with(settings);
     let mut stalled = shop.browser("?all=1&gap=0").await;
     for version in 2..1_000 {
         shop.engine.publish((0..500).map(|n| item(&format!("P{n:04}"), version, version)).collect());

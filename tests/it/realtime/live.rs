@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::shop::{Shop, item, removed, skus, text};
+use crate::realtime::shop::{item, removed, skus, text};
 
 #[tokio::test]
 async fn hello_outcome_and_snapshot_come_with_the_url() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut browser = shop.browser("?skus=A,B,X").await;
     let hello = browser.expect("hello").await;
     assert_eq!((&hello["protocol"], &hello["ping_ms"], &hello["max_skus"]), (&json!(1), &json!(25_000), &json!(5_000)));
@@ -27,7 +27,7 @@ async fn hello_outcome_and_snapshot_come_with_the_url() {
 
 #[tokio::test]
 async fn updates_go_only_to_those_who_want_them() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut only_b = shop.browser("?skus=B").await;
     let mut all = shop.browser("?all=1").await;
     for browser in [&mut only_b, &mut all] {
@@ -43,7 +43,7 @@ async fn updates_go_only_to_those_who_want_them() {
 
 #[tokio::test]
 async fn a_burst_is_joined_and_only_the_latest_is_told() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut browser = shop.browser("?skus=A&gap=500").await;
     for kind in ["hello", "subscribed", "snapshot"] {
         browser.expect(kind).await;
@@ -59,7 +59,7 @@ async fn a_burst_is_joined_and_only_the_latest_is_told() {
 
 #[tokio::test]
 async fn an_unknown_sku_is_delivered_once_it_exists_and_a_removed_one_is_said_to_be() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut browser = shop.browser("").await;
     browser.expect("hello").await;
     browser.say(json!({ "type": "subscribe", "id": 4, "skus": ["NEW", "A"] })).await;
@@ -76,7 +76,7 @@ async fn an_unknown_sku_is_delivered_once_it_exists_and_a_removed_one_is_said_to
 
 #[tokio::test]
 async fn unsubscribing_ends_the_updates() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut browser = shop.browser("?skus=A,B").await;
     for kind in ["hello", "subscribed", "snapshot"] {
         browser.expect(kind).await;
@@ -100,7 +100,7 @@ async fn unsubscribing_ends_the_updates() {
 
 #[tokio::test]
 async fn a_large_snapshot_comes_in_pages_and_only_the_last_has_the_cursor() {
-    let shop = Shop::open();
+    let shop = super::open();
     shop.engine.publish((0..1_200).map(|n| item(&format!("P{n:04}"), n, 1)).collect());
     let mut browser = shop.browser("?all=1").await;
     browser.expect("hello").await;
@@ -122,7 +122,7 @@ async fn a_large_snapshot_comes_in_pages_and_only_the_last_has_the_cursor() {
 
 #[tokio::test]
 async fn an_event_stream_tells_the_same() {
-    let shop = Shop::open();
+    let shop = super::open();
     let mut events = shop.events("?skus=A,B", &[]).await;
     let first = events.next().await;
     assert_eq!((first.event.as_str(), skus(&first.data).len()), ("snapshot", 2));
@@ -135,7 +135,7 @@ async fn an_event_stream_tells_the_same() {
 
 #[tokio::test]
 async fn a_waiting_poll_answers_when_something_it_wants_changes() {
-    let shop = Shop::open();
+    let shop = super::open();
     let start = shop.get("/v1/stock/poll?skus=A").await.json();
     assert_eq!((&start["mode"], skus(&start)), (&json!("snapshot"), vec!["A".to_owned()]));
     let path = format!("/v1/stock/poll?skus=A&since={}&wait=10", text(&start["cursor"]));

@@ -1,7 +1,7 @@
 //! The real-time room through real sockets.
 
+mod client;
 mod http;
-mod limits;
-mod live;
-mod resume;
+mod in_app;
 mod shop;
+mod taken_over;

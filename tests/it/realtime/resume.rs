@@ -3,7 +3,7 @@
 use serde_json::json;
 use stockhub::realtime::RealtimeSettings;
 
-use super::shop::{Shop, item, skus, text};
+use crate::realtime::shop::{Shop, item, skus, text};
 
 /// A browser's last cursor over `?skus=A,B`.
 async fn cursor(shop: &Shop) -> String {
@@ -15,7 +15,7 @@ async fn cursor(shop: &Shop) -> String {
 
 #[tokio::test]
 async fn a_socket_resumes_with_what_changed_and_says_so() {
-    let shop = Shop::open();
+    let shop = super::open();
     let since = cursor(&shop).await;
     shop.publish(item("A", 4, 2));
     shop.publish(item("A", 3, 3));
@@ -30,7 +30,7 @@ async fn a_socket_resumes_with_what_changed_and_says_so() {
 
 #[tokio::test]
 async fn one_cursor_serves_all_transports() {
-    let shop = Shop::open();
+    let shop = super::open();
     let since = cursor(&shop).await;
     shop.publish(item("A", 4, 2));
 
@@ -60,8 +60,8 @@ async fn one_cursor_serves_all_transports() {
 
 #[tokio::test]
 async fn a_cursor_of_another_stream_gets_a_gap_and_everything() {
-    let shop = Shop::open();
-    for foreign in [cursor(&Shop::open()).await, "nonsense".to_owned()] {
+    let shop = super::open();
+    for foreign in [cursor(&super::open()).await, "nonsense".to_owned()] {
         let mut browser = shop.browser(&format!("?skus=A,B&since={foreign}")).await;
         browser.expect("hello").await;
         let outcome = browser.expect("subscribed").await;
@@ -81,7 +81,7 @@ async fn a_cursor_of_another_stream_gets_a_gap_and_everything() {
 
 #[tokio::test]
 async fn a_cursor_older_than_the_ring_gets_a_gap_and_everything() {
-    let shop = Shop::with(RealtimeSettings { ring: 4, ..Default::default() });
+    let shop = super::with(RealtimeSettings { ring: 4, ..Default::default() });
     let since = cursor(&shop).await;
     for version in 2..12 {
         shop.publish(item("A", version, version));
@@ -95,7 +95,7 @@ async fn a_cursor_older_than_the_ring_gets_a_gap_and_everything() {
 
 #[tokio::test]
 async fn more_is_asked_for_later_without_a_cursor() {
-    let shop = Shop::open();
+    let shop = super::open();
     let since = cursor(&shop).await;
     shop.publish(item("A", 4, 2));
     let mut browser = shop.browser(&format!("?skus=A,B&since={since}")).await;

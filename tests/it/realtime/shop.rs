@@ -1,26 +1,37 @@
 //! A hub with nothing but the real-time room, and the browsers that look at it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use stockhub::domain::sku::Sku;
-use stockhub::realtime::{Engine, Published, RealtimeSettings, configure};
+use stockhub::realtime::{Engine, Published, RealtimeSettings, configure, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Long enough for a loaded machine, short enough to notice a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How its sockets are served.
+#[derive(Clone, Copy)]
+pub(super) enum Path {
+    App,
+    TakenOver,
+}
+
 pub(super) struct Shop {
     pub(super) addr: SocketAddr,
     pub(super) engine: Engine,
+    pub(super) shutdown: CancellationToken,
+    pub(super) server: std::thread::JoinHandle<()>,
 }
 
 pub(super) fn item(sku: &str, quantity: i64, version: i64) -> Published {
@@ -36,17 +47,35 @@ const GENERATION: Uuid = Uuid::from_u128(7);
 
 impl Shop {
     pub(super) fn open() -> Self {
-        Self::with(RealtimeSettings::default())
+        Self::with(Path::TakenOver, RealtimeSettings::default())
     }
 
-    pub(super) fn with(settings: RealtimeSettings) -> Self {
+    pub(super) fn with(path: Path, settings: RealtimeSettings) -> Self {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::at(anywhere, path, settings, [item("A", 5, 1), item("B", 7, 1), item("C", 9, 1)])
+    }
+
+    pub(super) fn at(
+        addr: SocketAddr,
+        path: Path,
+        settings: RealtimeSettings,
+        items: impl IntoIterator<Item = Published>,
+    ) -> Self {
         let engine = Engine::new(GENERATION, Uuid::now_v7(), settings.limits());
-        engine.fill([item("A", 5, 1), item("B", 7, 1), item("C", 9, 1)]);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        engine.fill(items);
+        let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
-        let for_server = engine.clone();
-        std::thread::spawn(move || actix_web::rt::System::new().block_on(serve(listener, for_server, settings)));
-        Self { addr, engine }
+        let (for_server, shutdown) = (engine.clone(), CancellationToken::new());
+        let stop = shutdown.clone();
+        let server = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                match path {
+                    Path::App => serve_in_app(listener, for_server, settings).await,
+                    Path::TakenOver => serve(listener, for_server, settings, stop).await,
+                }
+            });
+        });
+        Self { addr, engine, shutdown, server }
     }
 
     pub(super) fn publish(&self, item: Published) {
@@ -97,16 +126,30 @@ impl Shop {
     }
 }
 
-async fn serve(listener: TcpListener, engine: Engine, settings: RealtimeSettings) {
+async fn serve_in_app(listener: TcpListener, engine: Engine, settings: RealtimeSettings) {
     let (engine, settings) = (web::Data::new(engine), web::Data::new(settings));
-    HttpServer::new(move || App::new().app_data(engine.clone()).app_data(settings.clone()).configure(configure))
-        .workers(1)
-        .disable_signals()
-        .listen(listener)
-        .unwrap()
-        .run()
-        .await
-        .unwrap();
+    let app = move || App::new().app_data(engine.clone()).app_data(settings.clone()).configure(configure);
+    HttpServer::new(app).workers(1).disable_signals().listen(listener).unwrap().run().await.unwrap();
+}
+
+async fn serve(listener: TcpListener, engine: Engine, settings: RealtimeSettings, shutdown: CancellationToken) {
+    let (data, limits) = (web::Data::new(engine.clone()), web::Data::new(settings.clone()));
+    let app = move || {
+        let echo = web::get().to(echo);
+        App::new().app_data(data.clone()).app_data(limits.clone()).route("/echo", echo).configure(configure)
+    };
+    server::run(listener, app, engine, settings, NonZeroUsize::new(1), shutdown).await.unwrap();
+}
+
+/// A WebSocket that is none of the room's.
+async fn echo(req: HttpRequest, body: web::Payload) -> actix_web::Result<HttpResponse> {
+    let (answer, mut session, mut messages) = actix_ws::handle(&req, body)?;
+    actix_web::rt::spawn(async move {
+        while let Some(Ok(actix_ws::Message::Text(text))) = messages.next().await {
+            session.text(text).await.unwrap();
+        }
+    });
+    Ok(answer)
 }
 
 pub(super) struct Reply {

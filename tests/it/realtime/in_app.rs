@@ -1,0 +1,21 @@
+//! The suites on inside the App: the path behind TLS or a plain HttpServer.
+#![expect(clippy::duplicate_mod, reason = "the same promises on both paths")]
+
+use stockhub::realtime::RealtimeSettings;
+
+use super::shop::{Path, Shop};
+
+#[path = "limits.rs"]
+mod limits;
+#[path = "live.rs"]
+mod live;
+#[path = "resume.rs"]
+mod resume;
+
+fn open() -> Shop {
+    with(RealtimeSettings::default())
+}
+
+fn with(settings: RealtimeSettings) -> Shop {
+    Shop::with(Path::App, settings)
+}
