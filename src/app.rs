@@ -94,13 +94,14 @@ impl App {
         kit.registry.replace(standing.connections);
         let engine = Engine::new(standing.generation, kit.chance.id(kit.clock.now()), realtime(&settings).limits());
         let filled = broadcast::fill(&db, &engine).await?;
-        broadcast.engine.set(engine.clone());
+        // Set once: nothing else does.
+        let _ = broadcast.engine.set(engine.clone());
         tracing::info!(products = filled, database = %db.url(), "the shop window is filled");
         let tokens = Tokens::of_settings(&settings.auth);
         let first_token = first_token(&writer, &db, &tokens).await?;
         let outbound = Outbound::new(outbound_limits(&settings))?;
         let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
-        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens };
+        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, demo: false };
         Ok(Self { context, address, first_token, pushers, listener, writer_stop })
     }
 

@@ -21,6 +21,8 @@ pub struct Context {
     pub workers: Workers,
     pub sealer: Sealer,
     pub tokens: Tokens,
+    /// Whether this is the demo, whose shoppers buy without paying.
+    pub demo: bool,
 }
 
 /// A question to the database, asked on a task of its own: a client that leaves does not leave a query half-way behind.

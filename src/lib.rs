@@ -21,3 +21,4 @@ pub mod clock;
 pub mod chance;
 pub mod cli;
 pub mod simulator;
+pub mod bench;

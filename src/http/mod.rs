@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod demo;
 mod health;
 mod listings;
 mod lists;
@@ -12,6 +13,7 @@ mod openapi;
 mod orders;
 mod page;
 mod products;
+mod serve;
 mod stock;
 mod tokens;
 mod webhooks;
@@ -27,6 +29,8 @@ use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
 use crate::context::Context;
 use crate::realtime;
 pub use openapi::document as openapi_document;
+pub use serve::serve;
+pub use tokens::CreateToken;
 
 /// Every route of the hub. Fixed names stand before patterns that would take them.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -57,6 +61,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/readyz", "GET", [get().to(health::ready)]))
         .service(at("/metrics", "GET", [get().to(health::metrics)]))
         .service(at("/openapi.json", "GET", [get().to(openapi::serve)]))
+        .service(at("/demo/buy", "POST", [post().to(demo::buy)]))
         .configure(realtime::configure)
         .default_service(web::to(nothing_here));
 }
@@ -86,11 +91,8 @@ pub async fn around(
         .app_data::<web::Data<Context>>()
         .map_or(String::new(), |ctx| ctx.kit.chance.id(ctx.kit.clock.now()).simple().to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let http = request.request().clone();
-    let response = match next.call(request).await {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(error) => ServiceResponse::new(http, error.error_response()),
-    };
+    // The request must not be held here: routing needs it alone.
+    let response = next.call(request).await?.map_into_boxed_body();
     let mut response = problem::finish(response, &id);
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {

@@ -43,7 +43,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// `rows` were asked for with one more than `limit`, to see whether there is more.
-    pub fn new<R>(mut rows: Vec<R>, limit: i64, id: impl Fn(&R) -> Uuid, show: impl Fn(R) -> T) -> Self {
+    pub fn new<R>(mut rows: Vec<R>, limit: i64, id: impl Fn(&R) -> Uuid, show: impl FnMut(R) -> T) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);

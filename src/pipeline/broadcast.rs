@@ -1,21 +1,27 @@
 //! After a commit: shoppers' browsers get the new numbers, pushers are woken. Absolute numbers with versions, never changes of them:
 //! losing this in a crash loses nothing, the table is filled from the database at start.
 
+use std::sync::{Arc, OnceLock};
+
 use super::Effects;
 use super::push::Pushers;
 use super::writer::AfterCommit;
 use crate::db::{Db, DbError, listings};
 use crate::realtime::{Engine, Published};
 
+#[derive(Clone)]
 pub struct Broadcast {
-    pub engine: Engine,
+    /// Set once the table is there; nothing is committed for shoppers before.
+    pub engine: Arc<OnceLock<Engine>>,
     pub pushers: Pushers,
 }
 
 impl AfterCommit for Broadcast {
     fn committed(&self, effects: Effects) {
-        if !effects.published.is_empty() {
-            self.engine.publish(effects.published);
+        if let Some(engine) = self.engine.get()
+            && !effects.published.is_empty()
+        {
+            engine.publish(effects.published);
         }
         for marketplace in effects.to_push {
             self.pushers.wake(marketplace);
@@ -41,6 +47,6 @@ pub async fn fill(db: &Db, engine: &Engine) -> Result<usize, DbError> {
             version: item.wanted_version,
             removed: item.state != "active",
         });
-        engine.fill(items.collect());
+        engine.fill(items);
     }
 }

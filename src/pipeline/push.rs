@@ -124,7 +124,7 @@ struct Look {
 
 impl Pusher {
     /// Pushes until told to stop; then finishes what is under way.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(&self, stop: CancellationToken) {
         let bell = self.pushers.bell(self.connection.id);
         let mut breaker = Breaker::new(self.limits.breaker);
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
@@ -143,8 +143,8 @@ impl Pusher {
                     }
                 }
                 () = stop.cancelled() => break,
-                () = rung => wait = Duration::ZERO,
-                () = tokio::time::sleep(wait) => wait = Duration::ZERO,
+                () = rung => {}
+                () = tokio::time::sleep(wait) => {}
             }
             let slots = self.limits.concurrency.saturating_sub(under_way.len());
             if slots == 0 {

@@ -1,0 +1,122 @@
+//! The command line. Exit codes: 0 done, 1 something was found or failed, 2 bad usage or bad settings.
+
+mod demo;
+mod output;
+mod serve;
+mod tools;
+mod verify;
+mod webhook;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::{Env, Settings};
+use output::{err, out};
+
+#[derive(Parser)]
+#[command(name = "stockhub", version = VERSION, about = "A real-time stock hub between marketplaces", max_term_width = 110)]
+struct Arguments {
+    /// A settings file; given several times, later ones win
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Version, commit and date of the commit, as far as the build knew them.
+const VERSION: &str = env!("STOCKHUB_VERSION");
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the hub
+    Serve,
+    /// A hub, three simulated marketplaces, shoppers and a storefront, on this machine only
+    Demo(demo::DemoArguments),
+    /// Bring the database's tables to this version's shape
+    Migrate,
+    /// Read the settings, report every fault at once, and print what is in force
+    CheckConfig,
+    /// Hold the ledger against the stock, the orders and the log
+    Verify {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Adapters of this program
+    Adapters {
+        #[command(subcommand)]
+        command: tools::Adapters,
+    },
+    /// API tokens
+    Token {
+        #[command(subcommand)]
+        command: tools::Token,
+    },
+    /// Sign, send and check webhooks by hand
+    Webhook {
+        #[command(subcommand)]
+        command: webhook::Webhook,
+    },
+    /// Measure this machine (loopback only)
+    Bench {
+        #[command(subcommand)]
+        command: crate::bench::Bench,
+    },
+}
+
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too; they are no errors. A closed pipe is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let files = arguments.config;
+    match arguments.command {
+        Command::Serve => with_settings(&files, serve::serve).await,
+        Command::Demo(demo) => demo::demo(demo).await,
+        Command::Migrate => with_settings(&files, tools::migrate).await,
+        Command::CheckConfig => with_settings(&files, |settings| async move {
+            out(settings.effective_toml());
+            out("# these settings can be used");
+            Ok(ExitCode::SUCCESS)
+        })
+        .await,
+        Command::Verify { json } => with_settings(&files, move |settings| verify::verify(settings, json)).await,
+        Command::Adapters { command } => tools::adapters(&command),
+        Command::Token { command } => with_settings(&files, move |settings| tools::token(settings, command)).await,
+        Command::Webhook { command } => webhook::webhook(command).await,
+        Command::Bench { command } => crate::bench::run(command).await,
+    }
+}
+
+/// Settings first: all their faults at once, and nothing is started with bad ones.
+async fn with_settings<F, R>(files: &[PathBuf], run: F) -> ExitCode
+where
+    F: FnOnce(Settings) -> R,
+    R: Future<Output = anyhow::Result<ExitCode>>,
+{
+    let (settings, warnings) = match Settings::load(files, &Env::of_process()) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            err(&format!("The settings cannot be used:\n{faults}"));
+            return ExitCode::from(2);
+        }
+    };
+    for warning in warnings {
+        err(&format!("warning: {warning}"));
+    }
+    finish(run(settings).await)
+}
+
+fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        err(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,135 @@
+//! Small commands: migrate, adapters, tokens.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::output::{err, out};
+use crate::app::db_options;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::db::{Conn, DatabaseUrl, Db, DbError, tokens};
+use crate::http::auth::{Role, hash, new_token};
+use crate::marketplaces::registry;
+use crate::settings::Settings;
+
+#[derive(Subcommand)]
+pub(super) enum Adapters {
+    /// What there is
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn adapters(command: &Adapters) -> ExitCode {
+    let Adapters::List { json } = command;
+    for adapter in registry::adapters() {
+        let traits = adapter.traits();
+        let (id, kind, feed) = (adapter.id(), traits.kind.as_str(), traits.stock_feed.as_str());
+        let secrets = adapter.secrets();
+        if *json {
+            out(&serde_json::json!({"id": id, "kind": kind, "stock_feed": feed, "secrets": secrets}).to_string());
+        } else {
+            let secrets = if secrets.is_empty() { "no secrets".into() } else { secrets.join(", ") };
+            out(&format!("{id:<12} {kind:<11} feed {feed:<8} {secrets}"));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+pub(super) async fn migrate(settings: Settings) -> anyhow::Result<ExitCode> {
+    let url = DatabaseUrl::parse(settings.database.url.expose())?;
+    let (db, writer) = Db::open(db_options(&settings, url)).await?;
+    out(&format!("{} has this version's tables", db.url()));
+    db.close().await;
+    writer.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Subcommand)]
+pub(super) enum Token {
+    /// Make a token and show it, once (while the hub is stopped; a running one takes POST /v1/admin/tokens)
+    Create {
+        /// For people: what uses it
+        #[arg(long)]
+        name: String,
+        #[arg(long, value_enum)]
+        role: RoleName,
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
+    },
+    /// Which tokens there are
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum RoleName {
+    Storefront,
+    Viewer,
+    Operator,
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Storefront => Self::Storefront,
+            RoleName::Viewer => Self::Viewer,
+            RoleName::Operator => Self::Operator,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+pub(super) async fn token(settings: Settings, command: Token) -> anyhow::Result<ExitCode> {
+    let url = DatabaseUrl::parse(settings.database.url.expose())?;
+    match command {
+        Token::Create { name, role, expires_in_days } => {
+            let (db, mut writer) = Db::open(db_options(&settings, url)).await?;
+            let token = new_token()?;
+            let lifetime = expires_in_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+            insert(&mut writer.conn(), &name, role.into(), &token, lifetime).await?;
+            db.close().await;
+            writer.close().await;
+            err("This is the only time the token is shown:");
+            out(&token);
+        }
+        Token::List { json } => {
+            let db = Db::open_readers(db_options(&settings, url)).await?;
+            let rows = tokens::list(&mut db.read().await?.conn()).await?;
+            for t in rows {
+                if json {
+                    let line = serde_json::json!({"id": t.id, "name": t.name, "role": t.role, "prefix": t.prefix,
+                        "created_at": t.created_at, "expires_at": t.expires_at, "revoked_at": t.revoked_at});
+                    out(&line.to_string());
+                } else {
+                    let state = if t.revoked_at.is_some() { "revoked" } else { "live" };
+                    out(&format!("{} {:<10} {:<8} {}…  {}", t.id, t.role, state, t.prefix, t.name));
+                }
+            }
+            db.close().await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn insert(conn: &mut Conn<'_>, name: &str, role: Role, token: &str, lifetime: Option<Duration>) -> Result<(), DbError> {
+    let now = Clock::system().now();
+    let new = tokens::NewToken {
+        id: Chance::from_system().id(now),
+        name,
+        hash: &hash(token),
+        prefix: &token.chars().take(8).collect::<String>(),
+        role: role.as_str(),
+        created_by: "command line",
+        expires_at: lifetime.map(|span| now.plus(span)),
+    };
+    tokens::insert(conn, &new, now).await
+}
