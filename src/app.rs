@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::db::{Db, DbOptions, DatabaseUrl, OpenError, UrlError, WriteConnection, tokens};
+use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection, tokens};
 use crate::domain::retry::BreakerLimits;
 use crate::domain::rule::Rule;
-use crate::http::auth::{Role, Tokens, new_token};
 use crate::http::CreateToken;
+use crate::http::auth::{Role, Tokens, new_token};
 use crate::marketplaces::json;
 use crate::marketplaces::registry::Registry;
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
@@ -206,7 +206,12 @@ fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
 }
 
 fn start_writer(
-    settings: &Settings, db: &Db, connection: WriteConnection, kit: &Kit, workers: &Workers, pushers: &Pushers,
+    settings: &Settings,
+    db: &Db,
+    connection: WriteConnection,
+    kit: &Kit,
+    workers: &Workers,
+    pushers: &Pushers,
 ) -> (Writer, CancellationToken, Broadcast) {
     let limits = WriterLimits {
         queue: settings.database.write_queue,
@@ -253,7 +258,12 @@ fn outbound_limits(settings: &Settings) -> OutboundLimits {
 }
 
 fn make_pushers(
-    settings: &Settings, kit: &Kit, writer: &Writer, outbound: &Outbound, pushers: &Pushers, url: &DatabaseUrl,
+    settings: &Settings,
+    kit: &Kit,
+    writer: &Writer,
+    outbound: &Outbound,
+    pushers: &Pushers,
+    url: &DatabaseUrl,
 ) -> Vec<Arc<Pusher>> {
     let push = &settings.push;
     let limits = PushLimits {
@@ -307,8 +317,13 @@ async fn first_token(writer: &Writer, db: &Db, known: &Tokens) -> Result<Option<
         return Ok(None);
     }
     let token = new_token().map_err(|error| StartError::FirstToken(error.to_string()))?;
-    let command =
-        CreateToken { name: "first start".into(), role: Role::Admin, token: token.clone(), created_by: "first start".into(), lifetime: None };
+    let command = CreateToken {
+        name: "first start".into(),
+        role: Role::Admin,
+        token: token.clone(),
+        created_by: "first start".into(),
+        lifetime: None,
+    };
     writer.run_patiently(command).await.map_err(|error| StartError::FirstToken(error.to_string()))?;
     Ok(Some(token))
 }

@@ -30,7 +30,6 @@ pub struct OutboundLimits {
 pub struct OutboundError(#[from] reqwest::Error);
 
 impl Outbound {
-    #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
     pub fn new(limits: OutboundLimits) -> Result<Self, OutboundError> {
         let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
@@ -140,7 +139,8 @@ fn is_public(address: IpAddr) -> bool {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
             let shared = a == 100 && (64..128).contains(&b);
-            let special = matches!((a, b, c), (192, 0, 0 | 2) | (192, 88, 99) | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113));
+            let special =
+                matches!((a, b, c), (192, 0, 0 | 2) | (192, 88, 99) | (198, 18 | 19, _) | (198, 51, 100) | (203, 0, 113));
             !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared || special || a == 0 || a >= 224)
         }
         IpAddr::V6(v6) => {
@@ -161,8 +161,25 @@ mod tests {
     #[test]
     fn private_addresses_are_known_in_every_dress() {
         let public = ["8.8.8.8", "2606:4700::1111"];
-        let private = ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-            "198.18.0.1", "::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "2002:7f00:1::", "2001::1", "64:ff9b::7f00:1", "ff02::1"];
+        let private = [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "198.18.0.1",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:127.0.0.1",
+            "2002:7f00:1::",
+            "2001::1",
+            "64:ff9b::7f00:1",
+            "ff02::1",
+        ];
         let parse = |text: &str| text.parse::<IpAddr>().is_ok_and(is_public);
         assert!(public.into_iter().all(parse));
         assert!(!private.into_iter().any(parse));

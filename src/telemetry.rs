@@ -116,7 +116,9 @@ impl Metrics {
     }
 
     pub fn push_left(&self, marketplace: &str, after: Duration) {
-        self.push_leaves_seconds.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).observe(after.as_secs_f64());
+        self.push_leaves_seconds
+            .get_or_create(&MarketplaceLabels { marketplace: marketplace.into() })
+            .observe(after.as_secs_f64());
     }
 
     pub fn pushed(&self, marketplace: &str, outcome: &'static str, took: Duration) {

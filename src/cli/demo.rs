@@ -21,13 +21,13 @@ use crate::pipeline::catalogue::{CatalogueError, CreateListing, CreateProduct};
 use crate::pipeline::writer::WriteError;
 use crate::realtime::{Engine, Interest};
 use crate::settings::{Env, Settings};
+use crate::simulator::World;
 use crate::simulator::courier::CourierSettings;
 use crate::simulator::http_client::Target;
 use crate::simulator::marketplace::MarketplaceSettings;
 use crate::simulator::server::ShopServer;
 use crate::simulator::shop::Opening;
 use crate::simulator::shoppers::{ShopperSettings, send_out};
-use crate::simulator::World;
 use crate::telemetry;
 use crate::workers::{More, Workers};
 
@@ -121,7 +121,10 @@ async fn run_in(arguments: DemoArguments, folder: &std::path::Path) -> anyhow::R
 fn open_shops(world: &World, seed: u64) -> anyhow::Result<Vec<ShopServer>> {
     let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let open = |(n, code): (usize, &&str)| -> anyhow::Result<ShopServer> {
-        let opening = PRODUCTS.iter().map(|(sku, _, _, stock)| Ok(Opening::new(Sku::parse(sku)?, Quantity::parse(*stock)?))).collect::<anyhow::Result<Vec<_>>>()?;
+        let opening = PRODUCTS
+            .iter()
+            .map(|(sku, _, _, stock)| Ok(Opening::new(Sku::parse(sku)?, Quantity::parse(*stock)?)))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let settings = MarketplaceSettings { seed: seed + n as u64, ..MarketplaceSettings::new(code, opening) };
         Ok(ShopServer::start(world.clone(), any, settings)?)
     };
@@ -129,7 +132,11 @@ fn open_shops(world: &World, seed: u64) -> anyhow::Result<Vec<ShopServer>> {
 }
 
 fn settings(
-    arguments: &DemoArguments, folder: &std::path::Path, shops: &[ShopServer], secret: &str, token: &str,
+    arguments: &DemoArguments,
+    folder: &std::path::Path,
+    shops: &[ShopServer],
+    secret: &str,
+    token: &str,
 ) -> anyhow::Result<Settings> {
     let mut text = format!(
         "[server]\nbind = \"{}\"\n[database]\nurl = \"sqlite://{}\"\n[auth]\nbootstrap_admin_token = \"env:DEMO_TOKEN\"\n",
@@ -144,7 +151,8 @@ fn settings(
         );
     }
     text += "[[marketplaces]]\ncode = \"olx\"\nadapter = \"manual\"\n";
-    let env: Env = [("DEMO_TOKEN".to_owned(), token.to_owned()), ("DEMO_SECRET".to_owned(), secret.to_owned())].into_iter().collect();
+    let env: Env =
+        [("DEMO_TOKEN".to_owned(), token.to_owned()), ("DEMO_SECRET".to_owned(), secret.to_owned())].into_iter().collect();
     let (settings, _) = Settings::from_texts(&[("demo", &text)], &env)?;
     Ok(settings)
 }
@@ -223,7 +231,8 @@ fn tell(workers: &Workers, app: &App, shops: &[ShopServer]) {
             let Some(stock) = published(&engine, &parsed) else { continue };
             let known = last.insert(sku.to_owned(), stock);
             if let Some(before) = known.filter(|before| *before != stock) {
-                let shown: Vec<String> = CODES.iter().zip(&shops).map(|(code, shop)| format!("{code} {}", shop.market().shown(sku))).collect();
+                let shown: Vec<String> =
+                    CODES.iter().zip(&shops).map(|(code, shop)| format!("{code} {}", shop.market().shown(sku))).collect();
                 lines.push(format!("  {sku:<10} {before:>4} → {stock:<4}  marketplaces show: {}", shown.join(", ")));
             }
         }

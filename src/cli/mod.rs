@@ -81,12 +81,14 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve => with_settings(&files, serve::serve).await,
         Command::Demo(demo) => demo::demo(demo).await,
         Command::Migrate => with_settings(&files, tools::migrate).await,
-        Command::CheckConfig => with_settings(&files, |settings| async move {
-            out(settings.effective_toml());
-            out("# these settings can be used");
-            Ok(ExitCode::SUCCESS)
-        })
-        .await,
+        Command::CheckConfig => {
+            with_settings(&files, |settings| async move {
+                out(settings.effective_toml());
+                out("# these settings can be used");
+                Ok(ExitCode::SUCCESS)
+            })
+            .await
+        }
         Command::Verify { json } => with_settings(&files, move |settings| verify::verify(settings, json)).await,
         Command::Adapters { command } => tools::adapters(&command),
         Command::Token { command } => with_settings(&files, move |settings| tools::token(settings, command)).await,

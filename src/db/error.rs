@@ -40,9 +40,7 @@ impl DbError {
             Self::Conflict { statement, source } => Self::Conflict { statement, source: again(source) },
             Self::Exists { statement } => Self::Exists { statement },
             Self::Inconsistent { table, column, value } => Self::Inconsistent { table, column, value: value.clone() },
-            Self::RowCount { statement, changed, wanted } => {
-                Self::RowCount { statement, changed: *changed, wanted: *wanted }
-            }
+            Self::RowCount { statement, changed, wanted } => Self::RowCount { statement, changed: *changed, wanted: *wanted },
             Self::Bug { statement, source } => Self::Bug { statement, source: again(source) },
         }
     }

@@ -235,7 +235,10 @@ pub async fn lock_of_products(
 }
 
 /// The same as [`lock_of_products`], without the lock.
-pub async fn list_of_products(conn: &mut Conn<'_>, products: impl IntoIterator<Item = ProductId>) -> Result<Vec<ListingRow>, DbError> {
+pub async fn list_of_products(
+    conn: &mut Conn<'_>,
+    products: impl IntoIterator<Item = ProductId>,
+) -> Result<Vec<ListingRow>, DbError> {
     fetch_all!(conn, LISTINGS_OF_PRODUCTS, ListingRow, ids(products.into_iter().map(ProductId::uuid)))
 }
 
@@ -247,7 +250,8 @@ pub async fn components(
 }
 
 pub async fn components_around(
-    conn: &mut Conn<'_>, products: impl IntoIterator<Item = ProductId>,
+    conn: &mut Conn<'_>,
+    products: impl IntoIterator<Item = ProductId>,
 ) -> Result<Vec<ComponentRow>, DbError> {
     fetch_all!(conn, COMPONENTS_AROUND, ComponentRow, ids(products.into_iter().map(ProductId::uuid)))
 }

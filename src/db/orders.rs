@@ -145,7 +145,13 @@ pub async fn upsert_lines(conn: &mut Conn<'_>, lines: &[LineRow], now: Timestamp
         rows.push(|r| {
             r.id(l.id).id(l.order_id).text(&l.line_key).int(l.component).opt_text(l.external_product.as_deref());
             r.opt_text(l.external_sku.as_deref()).opt_id(l.listing_id).opt_id(l.product_id).opt_id(l.location_id).int(l.units);
-            r.opt_int(l.ordered).opt_int(l.stated_total).opt_int(l.stated_at.map(Timestamp::micros)).int(l.cancelled).int(l.shipped).int(l.returned).int(l.returned_unsellable);
+            r.opt_int(l.ordered)
+                .opt_int(l.stated_total)
+                .opt_int(l.stated_at.map(Timestamp::micros))
+                .int(l.cancelled)
+                .int(l.shipped)
+                .int(l.returned)
+                .int(l.returned_unsellable);
             r.int(l.posted_on_hand).int(l.posted_committed).int(l.posted_unsellable).int(l.posting).opt_int(l.price_minor);
             r.opt_int(l.cost_price_minor).opt_text(l.currency.as_deref()).opt_int(l.occurred_at.map(Timestamp::micros));
             r.int(now.micros());

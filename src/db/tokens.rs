@@ -78,17 +78,18 @@ row! {
     }
 }
 
-pub async fn audit(
-    conn: &mut Conn<'_>,
-    id: Uuid,
-    actor: &str,
-    action: &str,
-    target: Option<&str>,
-    details: &str,
-    request_id: Option<&str>,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    execute_exactly!(1, conn, AUDIT_INSERT, id, actor, action, target, details, request_id, now)
+/// Who did what.
+pub struct Audit<'a> {
+    pub id: Uuid,
+    pub actor: &'a str,
+    pub action: &'a str,
+    pub target: Option<&'a str>,
+    pub details: &'a str,
+    pub request_id: Option<&'a str>,
+}
+
+pub async fn audit(conn: &mut Conn<'_>, a: &Audit<'_>, now: Timestamp) -> Result<(), DbError> {
+    execute_exactly!(1, conn, AUDIT_INSERT, a.id, a.actor, a.action, a.target, a.details, a.request_id, now)
 }
 
 pub async fn audit_page(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<AuditRow>, DbError> {

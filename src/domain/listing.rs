@@ -99,7 +99,9 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_window_are_unknown() {
-        for (seconds, wanted) in [(97, Position::Before), (98, Position::Unknown), (103, Position::Unknown), (104, Position::After)] {
+        for (seconds, wanted) in
+            [(97, Position::Before), (98, Position::Unknown), (103, Position::Unknown), (104, Position::After)]
+        {
             assert_eq!(pushed().position(at(seconds), TOLERANCE), wanted, "{seconds}");
         }
         assert_eq!(pushed().position(None, TOLERANCE), Position::Unknown);

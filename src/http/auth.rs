@@ -54,7 +54,11 @@ pub struct Tokens(Arc<Vec<(String, Role, Hash)>>);
 impl Tokens {
     pub fn of_settings(auth: &crate::settings::AuthSettings) -> Self {
         let bootstrap = auth.bootstrap_admin_token.iter().map(|t| ("bootstrap".to_owned(), Role::Admin, hash(t.expose())));
-        let keys = auth.storefront_keys.iter().enumerate().map(|(n, k)| (format!("storefront-{}", n + 1), Role::Storefront, hash(k.expose())));
+        let keys = auth
+            .storefront_keys
+            .iter()
+            .enumerate()
+            .map(|(n, k)| (format!("storefront-{}", n + 1), Role::Storefront, hash(k.expose())));
         Self(Arc::new(bootstrap.chain(keys).collect()))
     }
 

@@ -21,7 +21,8 @@ pub async fn read_body(request: &HttpRequest, payload: &mut Payload, max: usize,
         let detail = format!("the body may have {max} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Too large", detail)
     };
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    let declared =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     if declared.is_some_and(|length| length > max) {
         return Err(too_large());
     }

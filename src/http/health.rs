@@ -22,7 +22,7 @@ pub(super) async fn ready(ctx: web::Data<Context>) -> Result<HttpResponse, Probl
     if ctx.workers.stopping().is_cancelled() {
         return Err(Problem::unavailable("shutting-down", "the hub is stopping"));
     }
-    let database = ask!(ctx, bool, [] |conn| hub::ping(conn).await)?;
+    let database = ask!(ctx, bool, [] | conn | hub::ping(conn).await)?;
     if !database {
         return Err(Problem::unavailable("not-migrated", "the database has no tables of ours"));
     }
@@ -32,9 +32,13 @@ pub(super) async fn ready(ctx: web::Data<Context>) -> Result<HttpResponse, Probl
 
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
 pub(super) async fn metrics(ctx: web::Data<Context>) -> HttpResponse {
-    let state = ask!(ctx, (Vec<(String, i64, crate::domain::time::Timestamp)>, Vec<(String, i64)>, i64), [] |conn| {
-        Ok((listings::dirty(conn).await?, webhooks::count_to_handle(conn).await?, products::count_out_of_stock(conn).await?))
-    });
+    let state = ask!(
+        ctx,
+        (Vec<(String, i64, crate::domain::time::Timestamp)>, Vec<(String, i64)>, i64),
+        [] | conn | {
+            Ok((listings::dirty(conn).await?, webhooks::count_to_handle(conn).await?, products::count_out_of_stock(conn).await?))
+        }
+    );
     if let Ok((dirty, to_handle, out_of_stock)) = state {
         let now = ctx.kit.clock.now();
         let dirty = dirty.into_iter().map(|(code, count, since)| (code, count, now.since(since))).collect();

@@ -23,7 +23,11 @@ use crate::pipeline::catalogue::CreateListing;
         (status = 403, description = "another role"), (status = 408, description = "too slow"), (status = 409, description = "it is there"),
         (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
         (status = 503, description = "try again")))]
-pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: Body<NewListingShape>) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(
+    request: HttpRequest,
+    ctx: web::Data<Context>,
+    body: Body<NewListingShape>,
+) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = body.value;
     let mut errors = Vec::new();
@@ -32,7 +36,9 @@ pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: 
     if connection.is_none() {
         errors.push(FieldError::new("/marketplace", "there is no such marketplace to list on"));
     }
-    for (field, value) in [("/marketplace_product_id", &shape.marketplace_product_id), ("/marketplace_sku", &shape.marketplace_sku)] {
+    for (field, value) in
+        [("/marketplace_product_id", &shape.marketplace_product_id), ("/marketplace_sku", &shape.marketplace_sku)]
+    {
         if let Some(Err(error)) = value.as_deref().map(|value| text(field, value, 256)) {
             errors.push(error);
         }
@@ -69,7 +75,11 @@ pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: 
 #[utoipa::path(get, path = "/v1/admin/listings", tag = "listings", params(PageParams), security(("token" = [])),
     responses((status = 200, body = Page<ListingShape>), (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn list(request: HttpRequest, params: Params<PageParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(
+    request: HttpRequest,
+    params: Params<PageParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let after = page::cursor(params.0.cursor.as_deref())?.unwrap_or(Uuid::nil());

@@ -11,7 +11,10 @@ use super::page::{self, Page, PageParams};
 use super::problem::{FieldError, Problem};
 use crate::ask;
 use crate::context::Context;
-use crate::db::{alerts as db_alerts, marketplaces as db_marketplaces, movements as db_movements, pushes as db_pushes, tokens, webhooks as db_webhooks};
+use crate::db::{
+    alerts as db_alerts, marketplaces as db_marketplaces, movements as db_movements, pushes as db_pushes, tokens,
+    webhooks as db_webhooks,
+};
 use crate::domain::ids::WebhookId;
 use crate::domain::time::Timestamp;
 
@@ -85,7 +88,11 @@ impl From<db_movements::MovementRow> for MovementShape {
 #[utoipa::path(get, path = "/v1/admin/movements", tag = "stock", params(MovementParams), security(("token" = [])),
     responses((status = 200, description = "newest first", body = Page<MovementShape>), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn movements(request: HttpRequest, params: Params<MovementParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn movements(
+    request: HttpRequest,
+    params: Params<MovementParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let before = page::cursor(params.0.cursor.as_deref())?;
@@ -188,7 +195,11 @@ impl From<db_webhooks::WebhookView> for WebhookShape {
 #[utoipa::path(get, path = "/v1/admin/webhooks", tag = "webhooks", params(WebhookParams), security(("token" = [])),
     responses((status = 200, description = "newest first", body = Page<WebhookShape>), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn webhooks(request: HttpRequest, params: Params<WebhookParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn webhooks(
+    request: HttpRequest,
+    params: Params<WebhookParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let before = page::cursor(params.0.cursor.as_deref())?;
@@ -208,7 +219,11 @@ type WholeWebhook = Option<(db_webhooks::WebhookView, Vec<u8>)>;
 #[utoipa::path(get, path = "/v1/admin/webhooks/{id}", tag = "webhooks", params(("id" = String, Path)), security(("token" = [])),
     responses((status = 200, body = WebhookShape), (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 404, description = "no such webhook"), (status = 422, description = "no id"), (status = 503, description = "try again")))]
-pub(super) async fn webhook(request: HttpRequest, id: web::Path<String>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn webhook(
+    request: HttpRequest,
+    id: web::Path<String>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let id = Uuid::try_parse(&id).map_err(|_| Problem::invalid(vec![FieldError::new("id", "is not an id")]))?;
     let found: WholeWebhook = ask!(ctx, WholeWebhook, [id: WebhookId = WebhookId::new(id)] |conn| {
@@ -243,7 +258,11 @@ pub(super) struct PushShape {
 #[utoipa::path(get, path = "/v1/admin/pushes", tag = "marketplaces", params(PageParams), security(("token" = [])),
     responses((status = 200, description = "newest first", body = Page<PushShape>), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn pushes(request: HttpRequest, params: Params<PageParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn pushes(
+    request: HttpRequest,
+    params: Params<PageParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let before = page::cursor(params.0.cursor.as_deref())?;
@@ -285,7 +304,11 @@ pub(super) struct AlertShape {
 #[utoipa::path(get, path = "/v1/admin/alerts", tag = "alerts", params(PageParams), security(("token" = [])),
     responses((status = 200, description = "newest first", body = Page<AlertShape>), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn alerts(request: HttpRequest, params: Params<PageParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn alerts(
+    request: HttpRequest,
+    params: Params<PageParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let before = page::cursor(params.0.cursor.as_deref())?;
@@ -325,7 +348,11 @@ pub(super) struct OversellShape {
 #[utoipa::path(get, path = "/v1/admin/oversells", tag = "alerts", params(PageParams), security(("token" = [])),
     responses((status = 200, description = "newest first", body = Page<OversellShape>), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn oversells(request: HttpRequest, params: Params<PageParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn oversells(
+    request: HttpRequest,
+    params: Params<PageParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let before = page::cursor(params.0.cursor.as_deref())?;
@@ -359,7 +386,11 @@ pub(super) struct AuditShape {
 #[utoipa::path(get, path = "/v1/admin/audit", tag = "audit", params(PageParams), security(("token" = [])),
     responses((status = 200, description = "newest first", body = Page<AuditShape>), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn audit(request: HttpRequest, params: Params<PageParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn audit(
+    request: HttpRequest,
+    params: Params<PageParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Admin).await?;
     let limit = page::limit(params.0.limit)?;
     let before = page::cursor(params.0.cursor.as_deref())?;
@@ -395,7 +426,7 @@ pub(super) struct MarketplaceShape {
         (status = 403, description = "another role"), (status = 503, description = "try again")))]
 pub(super) async fn marketplaces(request: HttpRequest, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let rows = ask!(ctx, Vec<db_marketplaces::MarketplaceRow>, [] |conn| db_marketplaces::list(conn).await)?;
+    let rows = ask!(ctx, Vec<db_marketplaces::MarketplaceRow>, [] | conn | db_marketplaces::list(conn).await)?;
     let show = |m: db_marketplaces::MarketplaceRow| MarketplaceShape {
         code: m.code,
         name: m.name,

@@ -85,7 +85,8 @@ fn request_id(request: &HttpRequest) -> String {
 
 /// Around every request: an id, the security headers, and errors as problem documents.
 pub async fn around(
-    request: ServiceRequest, next: Next<impl MessageBody + 'static>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = request
         .app_data::<web::Data<Context>>()

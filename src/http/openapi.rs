@@ -28,7 +28,8 @@ impl Modify for Schemes {
         let components = openapi.components.get_or_insert_with(Default::default);
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("a token of the needed role")).build();
         components.add_security_scheme("token", SecurityScheme::Http(bearer));
-        components.add_security_scheme("storefront_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Storefront-Key"))));
+        components
+            .add_security_scheme("storefront_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Storefront-Key"))));
     }
 }
 

@@ -25,7 +25,11 @@ use crate::pipeline::orders::{OrderItem, PlaceOrder, Placed};
         (status = 408, description = "too slow"), (status = 409, description = "not enough left; nothing was changed"),
         (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
         (status = 503, description = "try again")))]
-pub(super) async fn place_store(request: HttpRequest, ctx: web::Data<Context>, body: Body<StoreOrder>) -> Result<HttpResponse, Problem> {
+pub(super) async fn place_store(
+    request: HttpRequest,
+    ctx: web::Data<Context>,
+    body: Body<StoreOrder>,
+) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Storefront).await?;
     external_id(body.value.external_id.as_deref())?;
     let connection = ctx.kit.registry.by_code(STORE).ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
@@ -48,7 +52,11 @@ pub(super) async fn place_store(request: HttpRequest, ctx: web::Data<Context>, b
         (status = 408, description = "too slow"), (status = 409, description = "not enough left; nothing was changed"),
         (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
         (status = 503, description = "try again")))]
-pub(super) async fn place_manual(request: HttpRequest, ctx: web::Data<Context>, body: Body<ManualOrder>) -> Result<HttpResponse, Problem> {
+pub(super) async fn place_manual(
+    request: HttpRequest,
+    ctx: web::Data<Context>,
+    body: Body<ManualOrder>,
+) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;
     external_id(shape.external_id.as_deref())?;
@@ -88,7 +96,13 @@ fn order_items(shapes: &[super::shapes::OrderItemShape]) -> Result<Vec<OrderItem
     Ok(items(shapes)?.into_iter().map(|(sku, quantity)| OrderItem { sku, quantity }).collect())
 }
 
-async fn place(request: &HttpRequest, ctx: &Context, caller: &Caller, body: &[u8], command: PlaceOrder) -> Result<HttpResponse, Problem> {
+async fn place(
+    request: &HttpRequest,
+    ctx: &Context,
+    caller: &Caller,
+    body: &[u8],
+    command: PlaceOrder,
+) -> Result<HttpResponse, Problem> {
     let show = |placed: Placed| {
         let status = if placed.existing { StatusCode::OK } else { StatusCode::CREATED };
         (status, json!(OrderShape::new(placed.order, placed.lines)))
@@ -100,7 +114,11 @@ async fn place(request: &HttpRequest, ctx: &Context, caller: &Caller, body: &[u8
 #[utoipa::path(get, path = "/v1/admin/orders", tag = "orders", params(PageParams), security(("token" = [])),
     responses((status = 200, body = Page<OrderShape>), (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn list(request: HttpRequest, params: Params<PageParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(
+    request: HttpRequest,
+    params: Params<PageParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let before = page::cursor(params.0.cursor.as_deref())?;
@@ -109,11 +127,16 @@ pub(super) async fn list(request: HttpRequest, params: Params<PageParams>, ctx: 
         let lines = orders::line_views(conn, rows.iter().map(|row| row.id)).await?;
         Ok((rows, lines))
     })?;
-    let page = Page::new(rows, limit, |row| row.id.uuid(), |row| {
-        let id = row.id;
-        let own: Vec<LineView> = lines.extract_if(.., |line| line.order_id == id).collect();
-        OrderShape::new(row, own)
-    });
+    let page = Page::new(
+        rows,
+        limit,
+        |row| row.id.uuid(),
+        |row| {
+            let id = row.id;
+            let own: Vec<LineView> = lines.extract_if(.., |line| line.order_id == id).collect();
+            OrderShape::new(row, own)
+        },
+    );
     Ok(HttpResponse::Ok().json(page))
 }
 

@@ -71,7 +71,10 @@ impl Problem {
     /// A request that says what cannot be: 422, naming each field.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect::<Vec<_>>().join("; ");
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request cannot be used as it is", detail) }
+        Self {
+            errors,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request cannot be used as it is", detail)
+        }
     }
 
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
@@ -102,7 +105,10 @@ impl Problem {
 
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let detail = format!("this address takes {allow}");
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail) }
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+        }
     }
 
     fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -114,7 +120,9 @@ impl Problem {
     fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::not_found("not-found", "there is nothing at this address"),
-            StatusCode::METHOD_NOT_ALLOWED => Self::new(status, "method-not-allowed", "Method not allowed", "another method is needed"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(status, "method-not-allowed", "Method not allowed", "another method is needed")
+            }
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "payload-too-large", "Too large", "the body is too large"),
             status if status.is_client_error() => Self::new(status, "bad-request", "Bad request", "the request cannot be read"),
             status => Self::new(status, "internal", "Our fault", "the hub failed; its log says why"),
@@ -199,7 +207,9 @@ impl<E: Into<Problem>> From<WriteError<E>> for Problem {
             WriteError::Overloaded => Self::unavailable("overloaded", "too much is waiting to be written"),
             WriteError::Stopping => Self::unavailable("shutting-down", "the hub is stopping"),
             WriteError::Unavailable => Self::unavailable("storage-unavailable", "it could not be written; nothing was changed"),
-            WriteError::CommitUnknown => Self::unavailable("commit-unknown", "it may have been written; ask again under the same key"),
+            WriteError::CommitUnknown => {
+                Self::unavailable("commit-unknown", "it may have been written; ask again under the same key")
+            }
             WriteError::Refused(error) => error.into(),
         }
     }
@@ -208,9 +218,10 @@ impl<E: Into<Problem>> From<WriteError<E>> for Problem {
 impl From<IntakeError> for Problem {
     fn from(error: IntakeError) -> Self {
         match error {
-            IntakeError::Rejected(Rejection::NoSecret) => {
-                Self::unavailable("webhook-not-configured", "no secret is configured for this marketplace, so nothing can be believed")
-            }
+            IntakeError::Rejected(Rejection::NoSecret) => Self::unavailable(
+                "webhook-not-configured",
+                "no secret is configured for this marketplace, so nothing can be believed",
+            ),
             // One answer for all: a forger is not told how close he was.
             IntakeError::Rejected(_) => {
                 let detail = "the signature is missing, malformed, wrong, or of another time";
@@ -228,7 +239,9 @@ impl From<CatalogueError> for Problem {
                 errors: vec![FieldError::new("/sku", "a product with this SKU exists")],
                 ..Self::conflict("sku-taken", "a product with this SKU exists")
             },
-            CatalogueError::ListingTaken => Self::conflict("listing-taken", "the marketplace has a listing with this id and market"),
+            CatalogueError::ListingTaken => {
+                Self::conflict("listing-taken", "the marketplace has a listing with this id and market")
+            }
             CatalogueError::UnknownSku => Self::field("/sku", "there is no product with this SKU"),
             CatalogueError::UnknownLocation => Self::field("/location", "there is no such location"),
             CatalogueError::StaleVersion(now) => Self {
@@ -245,14 +258,20 @@ impl From<OrderError> for Problem {
     fn from(error: OrderError) -> Self {
         match error {
             OrderError::UnknownSku(unknown) => Self::invalid(
-                unknown.into_iter().map(|(n, sku)| FieldError::new(format!("/items/{n}/sku"), format!("there is no product {sku}"))).collect(),
+                unknown
+                    .into_iter()
+                    .map(|(n, sku)| FieldError::new(format!("/items/{n}/sku"), format!("there is no product {sku}")))
+                    .collect(),
             ),
             OrderError::Insufficient(short) => {
                 let lines: Vec<Value> = short
                     .iter()
                     .map(|s| json!({"index": s.index, "sku": s.sku, "requested": s.requested, "available": s.available}))
                     .collect();
-                let detail = short.iter().map(|s| format!("{}: {} asked for, {} left", s.sku, s.requested, s.available)).collect::<Vec<_>>();
+                let detail = short
+                    .iter()
+                    .map(|s| format!("{}: {} asked for, {} left", s.sku, s.requested, s.available))
+                    .collect::<Vec<_>>();
                 Self { more: vec![("lines", json!(lines))], ..Self::conflict("insufficient-stock", detail.join("; ")) }
             }
             OrderError::OtherItems => Self::conflict("order-differs", "an order with this external_id has other items"),

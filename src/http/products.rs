@@ -28,7 +28,11 @@ use crate::pipeline::explain::Explain;
         (status = 403, description = "another role is needed"), (status = 408, description = "too slow"),
         (status = 409, description = "the SKU is taken"), (status = 413, description = "too large"),
         (status = 415, description = "no JSON"), (status = 422, description = "names each field"), (status = 503, description = "try again")))]
-pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: Body<NewProduct>) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(
+    request: HttpRequest,
+    ctx: web::Data<Context>,
+    body: Body<NewProduct>,
+) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = body.value;
     let mut errors = Vec::new();
@@ -46,7 +50,8 @@ pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: 
     {
         errors.push(FieldError::new("/cost_price/currency", "must be the currency of the price"));
     }
-    let stock = Quantity::parse(shape.initial_stock.unwrap_or(0)).map_err(|e| errors.push(FieldError::new("/initial_stock", e.to_string())));
+    let stock = Quantity::parse(shape.initial_stock.unwrap_or(0))
+        .map_err(|e| errors.push(FieldError::new("/initial_stock", e.to_string())));
     if let Some(threshold) = shape.low_stock_threshold
         && let Err(e) = Quantity::parse(threshold)
     {
@@ -99,7 +104,8 @@ pub(super) async fn get(request: HttpRequest, sku: web::Path<String>, ctx: web::
         let places = products::locations(conn).await?;
         Ok(Some((row, levels, shown, places)))
     })?;
-    let (row, levels, shown, places) = found.ok_or_else(|| Problem::not_found("unknown-sku", "there is no product with this SKU"))?;
+    let (row, levels, shown, places) =
+        found.ok_or_else(|| Problem::not_found("unknown-sku", "there is no product with this SKU"))?;
     let mut view = ProductView::new(row, &levels);
     view.listings = Some(shown.into_iter().map(ListingShape::from).collect());
     let code = |id: LocationId| places.iter().find(|(known, _)| *known == id).map_or(String::new(), |(_, code)| code.clone());
@@ -130,14 +136,19 @@ pub(super) struct ProductParams {
 #[utoipa::path(get, path = "/v1/admin/products", tag = "products", params(ProductParams), security(("token" = [])),
     responses((status = 200, body = super::page::Page<ProductView>), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn list(request: HttpRequest, params: Params<ProductParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(
+    request: HttpRequest,
+    params: Params<ProductParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let limit = page::limit(params.0.limit)?;
     let after = match params.0.cursor.as_deref() {
         None => String::new(),
-        Some(text) => text.strip_prefix("s_").and_then(|hex| String::from_utf8(hex::decode(hex).ok()?).ok()).ok_or_else(|| {
-            Problem::field("cursor", "is not a cursor of this list")
-        })?,
+        Some(text) => text
+            .strip_prefix("s_")
+            .and_then(|hex| String::from_utf8(hex::decode(hex).ok()?).ok())
+            .ok_or_else(|| Problem::field("cursor", "is not a cursor of this list"))?,
     };
     let (mut rows, levels) = ask!(ctx, (Vec<ProductRow>, Vec<LevelRow>), [after: String = after, limit: i64 = limit] |conn| {
         let rows = products::page(conn, &after, limit + 1).await?;
@@ -168,7 +179,10 @@ pub(super) struct ExplainParams {
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 404, description = "no such product"),
         (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
 pub(super) async fn explain(
-    request: HttpRequest, sku: web::Path<String>, params: Params<ExplainParams>, ctx: web::Data<Context>,
+    request: HttpRequest,
+    sku: web::Path<String>,
+    params: Params<ExplainParams>,
+    ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let question = Explain { sku: sku.into_inner(), marketplace: params.0.marketplace, kit: ctx.kit.clone() };

@@ -13,7 +13,10 @@ use crate::realtime::{self, RealtimeSettings};
 
 /// Serves until told to stop; then lets requests under way end and tells browsers to come back.
 pub async fn serve(
-    context: Context, listener: TcpListener, realtime: RealtimeSettings, stop: impl Future<Output = ()> + Send + 'static,
+    context: Context,
+    listener: TcpListener,
+    realtime: RealtimeSettings,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let shutdown = CancellationToken::new();
     let (told, workers) = (shutdown.clone(), context.workers.clone());

@@ -301,8 +301,8 @@ pub fn items(shapes: &[OrderItemShape]) -> Result<Vec<(Sku, Quantity)>, Problem>
     }
     for (n, shape) in shapes.iter().enumerate().take(500) {
         let sku = Sku::parse(&shape.sku).map_err(|e| errors.push(FieldError::new(format!("/items/{n}/sku"), e.to_string())));
-        let quantity =
-            Quantity::parse_positive(shape.quantity).map_err(|e| errors.push(FieldError::new(format!("/items/{n}/quantity"), e.to_string())));
+        let quantity = Quantity::parse_positive(shape.quantity)
+            .map_err(|e| errors.push(FieldError::new(format!("/items/{n}/quantity"), e.to_string())));
         if let (Ok(sku), Ok(quantity)) = (sku, quantity) {
             if items.iter().any(|(known, _)| *known == sku) {
                 errors.push(FieldError::new(format!("/items/{n}/sku"), format!("{sku} stands twice")));

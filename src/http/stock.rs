@@ -27,7 +27,10 @@ use crate::pipeline::writer::Command;
         (status = 409, description = "the stock changed meanwhile"), (status = 413, description = "too large"),
         (status = 415, description = "no JSON"), (status = 422, description = "names each field"), (status = 503, description = "try again")))]
 pub(super) async fn change(
-    request: HttpRequest, sku: web::Path<String>, ctx: web::Data<Context>, body: Body<StockChange>,
+    request: HttpRequest,
+    sku: web::Path<String>,
+    ctx: web::Data<Context>,
+    body: Body<StockChange>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;
@@ -77,7 +80,10 @@ fn correction(request: &HttpRequest, shape: &StockChange) -> Result<Correction, 
         (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
         (status = 503, description = "try again")))]
 pub(super) async fn top_up(
-    request: HttpRequest, sku: web::Path<String>, ctx: web::Data<Context>, body: Body<TopUp>,
+    request: HttpRequest,
+    sku: web::Path<String>,
+    ctx: web::Data<Context>,
+    body: Body<TopUp>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;
@@ -114,7 +120,12 @@ fn unknown() -> Problem {
 }
 
 async fn run(
-    request: &HttpRequest, ctx: &Context, caller: &Caller, body: &[u8], action: &'static str, command: ChangeStock,
+    request: &HttpRequest,
+    ctx: &Context,
+    caller: &Caller,
+    body: &[u8],
+    action: &'static str,
+    command: ChangeStock,
 ) -> Result<HttpResponse, Problem> {
     let target = Some(command.sku.to_string());
     let show = |(row, levels): (ProductRow, Vec<LevelRow>)| (StatusCode::OK, json!(ProductView::new(row, &levels)));

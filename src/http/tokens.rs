@@ -128,7 +128,11 @@ impl Command for Shown {
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 408, description = "too slow"),
         (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
         (status = 503, description = "try again")))]
-pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: Body<NewTokenShape>) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(
+    request: HttpRequest,
+    ctx: web::Data<Context>,
+    body: Body<NewTokenShape>,
+) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Admin).await?;
     let shape = &body.value;
     text("/name", &shape.name, 64).map_err(|error| Problem::invalid(vec![error]))?;
@@ -158,7 +162,7 @@ pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: 
         (status = 503, description = "try again")))]
 pub(super) async fn list(request: HttpRequest, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Admin).await?;
-    let rows = ask!(ctx, Vec<TokenRow>, [] |conn| tokens::list(conn).await)?;
+    let rows = ask!(ctx, Vec<TokenRow>, [] | conn | tokens::list(conn).await)?;
     Ok(HttpResponse::Ok().json(Page { items: rows.into_iter().map(TokenShape::from).collect::<Vec<_>>(), next_cursor: None }))
 }
 
@@ -199,7 +203,11 @@ impl Command for Revoke {
 #[utoipa::path(delete, path = "/v1/admin/tokens/{id}", tag = "tokens", params(("id" = String, Path)), security(("token" = [])),
     responses((status = 200, description = "revoked"), (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 404, description = "no such live token"), (status = 422, description = "no id"), (status = 503, description = "try again")))]
-pub(super) async fn revoke(request: HttpRequest, id: web::Path<String>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn revoke(
+    request: HttpRequest,
+    id: web::Path<String>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Admin).await?;
     let uuid = Uuid::try_parse(&id).map_err(|_| Problem::invalid(vec![FieldError::new("id", "is not an id")]))?;
     let show = |()| (StatusCode::OK, json!({"revoked": true}));

@@ -30,7 +30,9 @@ impl FromRequest for RawBody {
             let ctx = ctx.ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
             let limits = &ctx.settings.ingest;
             let deadline = Duration::from_millis(limits.body_deadline_ms);
-            read_body(&request, &mut payload, limits.body_max_bytes, deadline).await.map(RawBody).map_err(|problem| match problem.status {
+            read_body(&request, &mut payload, limits.body_max_bytes, deadline).await.map(RawBody).map_err(|problem| match problem
+                .status
+            {
                 StatusCode::REQUEST_TIMEOUT => Problem { slug: "payload-too-large", ..problem },
                 _ => problem,
             })
@@ -46,7 +48,10 @@ impl FromRequest for RawBody {
         (status = 408, description = "too slow"), (status = 413, description = "too large"), (status = 415, description = "encoded"),
         (status = 503, description = "not stored: send it again")))]
 pub(super) async fn receive(
-    request: HttpRequest, code: web::Path<String>, ctx: web::Data<Context>, body: RawBody,
+    request: HttpRequest,
+    code: web::Path<String>,
+    ctx: web::Data<Context>,
+    body: RawBody,
 ) -> Result<HttpResponse, Problem> {
     take(&request, &code, &ctx, body).await
 }
@@ -70,7 +75,11 @@ async fn take(request: &HttpRequest, code: &str, ctx: &Context, body: RawBody) -
     if !connection.webhook_enabled {
         // Without a secret nothing passes, and the sender is told to come back rather than that nobody lives here.
         let configured = connection.adapter.schemes().iter().any(|scheme| !connection.secrets(scheme.secret).is_empty());
-        return Err(if configured { unknown() } else { intake::IntakeError::Rejected(crate::pipeline::verify::Rejection::NoSecret).into() });
+        return Err(if configured {
+            unknown()
+        } else {
+            intake::IntakeError::Rejected(crate::pipeline::verify::Rejection::NoSecret).into()
+        });
     }
     let inbound = Inbound { connection, headers: headers(request.headers()), body: body.0, received_at: ctx.kit.clock.now() };
     let Receipt { id, duplicate } = intake::receive(&ctx.kit, &ctx.writer, inbound).await?;

@@ -137,9 +137,15 @@ impl<C: Command> Command for Once<C> {
         if let Some(Key { scope, key, hash }) = &self.key {
             tokens::keep_answer(&mut tx.conn, scope, key, hash, i64::from(status), &body, tx.now).await?;
         }
-        let id = tx.id();
-        let target = self.target.as_deref();
-        tokens::audit(&mut tx.conn, id, &self.actor, self.action, target, "{}", Some(&self.request_id), tx.now).await?;
+        let audit = tokens::Audit {
+            id: tx.id(),
+            actor: &self.actor,
+            action: self.action,
+            target: self.target.as_deref(),
+            details: "{}",
+            request_id: Some(&self.request_id),
+        };
+        tokens::audit(&mut tx.conn, &audit, tx.now).await?;
         Ok(Answer { status, body, replayed: false })
     }
 }

@@ -5,7 +5,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::json::{self, Fields};
 use super::wire::Method;
-use super::{Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits, Unreadable, Verdict, scheme};
+use super::{
+    Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits,
+    Unreadable, Verdict, scheme,
+};
 use crate::domain::fact::{DeltaReason, Fact, Item, LineFact, OrderFact, StockDelta};
 use crate::domain::order::LineUpdate;
 use crate::domain::quantity::Quantity;
@@ -90,8 +93,7 @@ impl Adapter for Generic {
         let base = connection.base_url.as_deref().ok_or_else(|| Unreadable::new("no-base-url", "base_url is not set"))?;
         let [item] = items else { return Err(Unreadable::new("batch-size", "one item at a time")) };
         let body = serde_json::json!({ "sku": item.sku, "stock": item.quantity });
-        let mut headers =
-            vec![("content-type", "application/json".to_owned()), ("idempotency-key", item.idempotency_key())];
+        let mut headers = vec![("content-type", "application/json".to_owned()), ("idempotency-key", item.idempotency_key())];
         if let Some(key) = connection.secrets(API_KEY).first() {
             headers.push(("authorization", format!("Bearer {}", key.expose())));
         }
@@ -273,7 +275,9 @@ mod tests {
     #[test]
     fn an_unknown_reason_is_an_observation_and_an_unknown_event_is_ignored() {
         let reading = read(with("reason", "api".into()));
-        assert!(matches!(reading.verdict, Verdict::Facts(facts) if matches!(&facts[..], [Fact::Delta(d)] if !d.reason.moves_stock())));
+        assert!(
+            matches!(reading.verdict, Verdict::Facts(facts) if matches!(&facts[..], [Fact::Delta(d)] if !d.reason.moves_stock()))
+        );
         assert_eq!(read(serde_json::json!({"event": "price.updated"})).verdict, Verdict::Ignored);
     }
 

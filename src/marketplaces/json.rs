@@ -170,11 +170,15 @@ impl<'v> Fields<'v> {
         };
         match number.as_i64() {
             Some(whole) if (-QUANTITY_MAX..=QUANTITY_MAX).contains(&whole) => Ok(Some(whole)),
-            Some(_) => Err(Unreadable::new("out-of-range", format!("{}/{field} must be between -1000000000 and 1000000000", self.path))),
+            Some(_) => {
+                Err(Unreadable::new("out-of-range", format!("{}/{field} must be between -1000000000 and 1000000000", self.path)))
+            }
             None if number.is_f64() && number.as_f64().is_some_and(|n| n.fract() != 0.0) => {
                 Err(self.wrong(field, "must be a whole number"))
             }
-            None => Err(Unreadable::new("out-of-range", format!("{}/{field} must be a whole number of at most a billion", self.path))),
+            None => {
+                Err(Unreadable::new("out-of-range", format!("{}/{field} must be a whole number of at most a billion", self.path)))
+            }
         }
     }
 

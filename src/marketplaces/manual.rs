@@ -1,6 +1,9 @@
 //! Channels that only people can change (OLX, the telephone): a push becomes a task, orders are typed in.
 
-use super::{Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits, Unreadable, Verdict};
+use super::{
+    Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits,
+    Unreadable, Verdict,
+};
 
 pub struct Manual(Traits);
 

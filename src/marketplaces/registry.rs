@@ -8,7 +8,11 @@ use crate::domain::ids::MarketplaceId;
 
 /// Every adapter of this program.
 pub fn adapters() -> Vec<Arc<dyn Adapter>> {
-    vec![Arc::new(super::generic::Generic::new()), Arc::new(super::manual::Manual::new()), Arc::new(super::storefront::Storefront::new())]
+    vec![
+        Arc::new(super::generic::Generic::new()),
+        Arc::new(super::manual::Manual::new()),
+        Arc::new(super::storefront::Storefront::new()),
+    ]
 }
 
 pub fn adapter(id: &str) -> Option<Arc<dyn Adapter>> {

@@ -1,6 +1,9 @@
 //! The own storefront: its shoppers learn the stock by broadcast, its orders come through our own API.
 
-use super::{Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits, Unreadable, Verdict};
+use super::{
+    Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits,
+    Unreadable, Verdict,
+};
 
 pub struct Storefront(Traits);
 
@@ -49,6 +52,9 @@ impl Adapter for Storefront {
     }
 
     fn read_push(&self, items: &[PushItem], _: &Answer) -> Vec<Outcome> {
-        items.iter().map(|_| Outcome::Permanent { code: None, message: "the own storefront is broadcast to, not pushed".into() }).collect()
+        items
+            .iter()
+            .map(|_| Outcome::Permanent { code: None, message: "the own storefront is broadcast to, not pushed".into() })
+            .collect()
     }
 }

@@ -7,10 +7,10 @@ mod lines;
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::Tx;
 use super::log::Logged;
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
-use super::Tx;
 use crate::db::alerts::{self, NewAlert};
 use crate::db::listings::{self, ItemQuery};
 use crate::db::webhooks::{self, PendingWebhook, WebhookResult};
@@ -246,7 +246,12 @@ fn judge(ways: Vec<(i64, ListingId)>) -> Resolution {
 
 impl Applying {
     async fn order(
-        &mut self, tx: &mut Tx<'_>, logged: &Logged, at: (usize, usize), fact: &OrderFact, outcome: &mut Outcome,
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        at: (usize, usize),
+        fact: &OrderFact,
+        outcome: &mut Outcome,
     ) -> Result<(), DbError> {
         if !orders_move(&logged.connection) {
             outcome.note = Some("observed only: another feed of this marketplace moves stock");
@@ -265,7 +270,12 @@ impl Applying {
     }
 
     async fn delta(
-        &mut self, tx: &mut Tx<'_>, logged: &Logged, at: (usize, usize), delta: &StockDelta, outcome: &mut Outcome,
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        at: (usize, usize),
+        delta: &StockDelta,
+        outcome: &mut Outcome,
     ) -> Result<(), DbError> {
         let Some(Resolution::Listing(listing)) = self.resolved.get(&(at.0, at.1, 0)).copied() else {
             outcome.unmapped.push(delta.item.name().to_owned());
@@ -316,7 +326,8 @@ impl Applying {
             listing.row.gap_since = Some(tx.now);
             let code = &logged.connection.code;
             let name = delta.item.name();
-            let message = format!("{code}: {name} went from {} where {expected} was expected; it is told our number again", delta.previous);
+            let message =
+                format!("{code}: {name} went from {} where {expected} was expected; it is told our number again", delta.previous);
             self.alerts.push(NewAlert {
                 id: tx.id(),
                 kind: "listing-gap",

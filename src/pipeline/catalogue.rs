@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::working::{Cause, Change, Working};
 use super::writer::Command;
 use super::{CommandError, Tx};
+use crate::db::DbError;
 use crate::db::listings::{self, ListingView, NewListing};
 use crate::db::products::{self, ProductRow};
 use crate::db::webhooks;
-use crate::db::DbError;
 use crate::domain::ids::{ListingId, LocationId, ProductId};
 use crate::domain::money::Money;
 use crate::domain::quantity::{Delta, Quantity};
@@ -163,7 +163,10 @@ impl Command for CreateListing {
 pub enum Correction {
     By(Delta),
     /// What was counted, and the stock's version it was counted against.
-    To { count: Quantity, expected_version: Option<i64> },
+    To {
+        count: Quantity,
+        expected_version: Option<i64>,
+    },
 }
 
 pub struct ChangeStock {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Tx;
 use super::intake::{Arrival, Receipt};
+use crate::db::DbError;
 use crate::db::alerts::{self, NewAlert};
 use crate::db::webhooks::{self, NewWebhook};
-use crate::db::DbError;
 use crate::domain::fact::Fact;
 use crate::domain::ids::{MarketplaceId, WebhookId};
 use crate::domain::time::Timestamp;
@@ -98,7 +98,10 @@ struct Known {
 
 /// Counts the repeats. The same explicit id with another body is no repeat: it is kept as a dead letter of its own, with an alert.
 async fn repeats<'a>(
-    tx: &mut Tx<'_>, arrivals: &[&'a Arrival], ids: &[WebhookId], inserted: &HashSet<WebhookId>,
+    tx: &mut Tx<'_>,
+    arrivals: &[&'a Arrival],
+    ids: &[WebhookId],
+    inserted: &HashSet<WebhookId>,
 ) -> Result<HashMap<(MarketplaceId, &'a str), Known>, DbError> {
     let again: Vec<&'a Arrival> =
         arrivals.iter().zip(ids).filter(|(_, id)| !inserted.contains(id)).map(|(arrival, _)| *arrival).collect();
@@ -107,7 +110,8 @@ async fn repeats<'a>(
     }
     let keys: Vec<(MarketplaceId, &str)> = again.iter().map(|a| (a.connection().id, a.event_key())).collect();
     let standing = webhooks::count_duplicates(&mut tx.conn, &keys).await?;
-    let standing: HashMap<(MarketplaceId, &str), _> = standing.iter().map(|k| ((k.marketplace_id, k.event_key.as_str()), k)).collect();
+    let standing: HashMap<(MarketplaceId, &str), _> =
+        standing.iter().map(|k| ((k.marketplace_id, k.event_key.as_str()), k)).collect();
     let mut known = HashMap::new();
     let mut conflicts = Vec::new();
     for arrival in again {

@@ -11,9 +11,9 @@ use super::posting::{self, LinePosting};
 use super::working::{Cause, Working};
 use super::writer::Command;
 use super::{CommandError, Tx};
+use crate::db::DbError;
 use crate::db::orders::{self, LineView, NewOrder, OrderView};
 use crate::db::products::{self, ProductRow};
-use crate::db::DbError;
 use crate::domain::ids::{OrderId, ProductId};
 use crate::domain::order::LineState;
 use crate::domain::quantity::Quantity;
@@ -135,8 +135,13 @@ impl PlaceOrder {
     async fn products(&self, tx: &mut Tx<'_>) -> Result<Vec<ProductRow>, OrderError> {
         let found = products::list_by_sku(&mut tx.conn, self.items.iter().map(|item| item.sku.as_str())).await?;
         let find = |sku: &Sku| found.iter().find(|p| p.sku == *sku).cloned();
-        let unknown: Vec<(usize, Sku)> =
-            self.items.iter().enumerate().filter(|(_, item)| find(&item.sku).is_none()).map(|(n, item)| (n, item.sku.clone())).collect();
+        let unknown: Vec<(usize, Sku)> = self
+            .items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| find(&item.sku).is_none())
+            .map(|(n, item)| (n, item.sku.clone()))
+            .collect();
         if !unknown.is_empty() {
             return Err(OrderError::UnknownSku(unknown));
         }
@@ -163,7 +168,11 @@ impl PlaceOrder {
     }
 
     async fn sell(
-        &self, tx: &mut Tx<'_>, working: &mut Working, book: &mut Book, (number, item, product): (usize, &OrderItem, &ProductRow),
+        &self,
+        tx: &mut Tx<'_>,
+        working: &mut Working,
+        book: &mut Book,
+        (number, item, product): (usize, &OrderItem, &ProductRow),
         (order_id, external_id): (OrderId, &str),
     ) -> Result<(), OrderError> {
         let state = LineState { ordered: Some(item.quantity.get()), ..LineState::default() };
@@ -178,7 +187,8 @@ impl PlaceOrder {
         let not_there = || OrderError::NotPostable("the product has no location to be sold from".into());
         let place = book.own_line((self.connection.id, external_id), line).ok_or_else(not_there)?;
         book.set_state(place, &state);
-        let location = working.choose_location(product.id, item.quantity.get(), &self.connection.locations).ok_or_else(not_there)?;
+        let location =
+            working.choose_location(product.id, item.quantity.get(), &self.connection.locations).ok_or_else(not_there)?;
         working.ensure_level(tx, (product.id, location)).await?;
         let cause = Cause {
             movement_type: "sale",
@@ -197,7 +207,9 @@ impl PlaceOrder {
         };
         let fulfilment = self.connection.policy.fulfilment;
         let posting = LinePosting { place, location, state, fulfilment, sale_type: "sale", returned: false };
-        posting::post_line(tx, working, book, posting, cause).map(drop).map_err(|error| OrderError::NotPostable(error.to_string()))
+        posting::post_line(tx, working, book, posting, cause)
+            .map(drop)
+            .map_err(|error| OrderError::NotPostable(error.to_string()))
     }
 }
 

@@ -114,7 +114,8 @@ impl Book {
             let key = (row.marketplace_id, row.external_id);
             by_id.insert(row.id, key.clone());
             let (cancel_all, status, source_updated_at) = (row.cancel_all, row.status, row.source_updated_at);
-            book.orders.insert(key, Order { id: row.id, cancel_all, status, source_updated_at, changed: false, lines: Vec::new() });
+            book.orders
+                .insert(key, Order { id: row.id, cancel_all, status, source_updated_at, changed: false, lines: Vec::new() });
         }
         for line in orders::lines(&mut tx.conn, by_id.keys().copied()).await? {
             let Some(key) = by_id.get(&line.order_id) else { continue };
@@ -242,7 +243,13 @@ impl Book {
     /// Makes sure a line exists, one row per part of its listing, with price and cost as they are now.
     #[expect(clippy::too_many_arguments, reason = "a line is what all of these say together")]
     pub fn map_line(
-        &mut self, tx: &Tx<'_>, key: &OrderKey, fact: &LineFact, listing: ListingId, parts: &[(ProductId, i64)], working: &Working,
+        &mut self,
+        tx: &Tx<'_>,
+        key: &OrderKey,
+        fact: &LineFact,
+        listing: ListingId,
+        parts: &[(ProductId, i64)],
+        working: &Working,
         priced: Priced<'_>,
     ) {
         let known = self.lines(key, &fact.line_key);
@@ -281,7 +288,13 @@ impl Book {
     /// The line of one delta, priced from the listing.
     #[expect(clippy::too_many_arguments, reason = "a line is what all of these say together")]
     pub fn delta_line(
-        &mut self, tx: &Tx<'_>, key: &OrderKey, listing: ListingId, state: &LineState, parts: &[(ProductId, i64)], working: &Working,
+        &mut self,
+        tx: &Tx<'_>,
+        key: &OrderKey,
+        listing: ListingId,
+        state: &LineState,
+        parts: &[(ProductId, i64)],
+        working: &Working,
         currency: Option<&str>,
     ) {
         let Some(order) = self.order(key).map(|order| order.id) else { return };
@@ -296,7 +309,15 @@ impl Book {
         }
     }
 
-    fn fill(&self, line: &mut LineRow, listing: ListingId, product: ProductId, units: i64, working: &Working, priced: &Priced<'_>) {
+    fn fill(
+        &self,
+        line: &mut LineRow,
+        listing: ListingId,
+        product: ProductId,
+        units: i64,
+        working: &Working,
+        priced: &Priced<'_>,
+    ) {
         line.listing_id = Some(listing);
         line.product_id = Some(product);
         line.units = units;

@@ -28,7 +28,11 @@ pub(super) enum LineError {
 
 /// Posts the difference; `None` when the ledger holds it already.
 pub(super) fn post_line(
-    tx: &Tx<'_>, working: &mut Working, book: &mut Book, line: LinePosting, cause: Cause,
+    tx: &Tx<'_>,
+    working: &mut Working,
+    book: &mut Book,
+    line: LinePosting,
+    cause: Cause,
 ) -> Result<Option<MovementId>, LineError> {
     let row = book.row(line.place);
     let Some(product) = row.product_id else { return Ok(None) };

@@ -70,7 +70,11 @@ pub struct Claim {
 pub enum Claimed {
     /// Another node pushes for this marketplace.
     NotOurs,
-    Items { items: Vec<DueRow>, sent_at: Timestamp, next_due: Option<Timestamp> },
+    Items {
+        items: Vec<DueRow>,
+        sent_at: Timestamp,
+        next_due: Option<Timestamp>,
+    },
 }
 
 impl Command for Claim {
@@ -198,7 +202,11 @@ impl Pusher {
                 let batches: Vec<Vec<DueRow>> = items.chunks(per_request).map(<[DueRow]>::to_vec).collect();
                 // A full claim means there may be more at once; otherwise the next is known.
                 let full = items.len() as i64 == limit;
-                let again = if full { Some(Duration::ZERO) } else { next_due.map(|due| due.since(sent_at).max(Duration::from_millis(1))) };
+                let again = if full {
+                    Some(Duration::ZERO)
+                } else {
+                    next_due.map(|due| due.since(sent_at).max(Duration::from_millis(1)))
+                };
                 Ok(Look { batches, sent_at, again })
             }
         }

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::working::{Cause, Working};
 use super::Tx;
-use crate::db::listings::{self, HistoryRow, ListingRow};
+use super::working::{Cause, Working};
 use crate::db::DbError;
+use crate::db::listings::{self, HistoryRow, ListingRow};
 use crate::domain::allocation::{self, Component, ListingInput, Pool};
 use crate::domain::ids::{ListingId, LocationId, ProductId};
 use crate::domain::listing::Target;
@@ -61,9 +61,7 @@ fn targets(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>) -> Resul
 }
 
 /// What allocation looks at: the stock of these products, and all their listings with the rules that hold for each.
-pub(super) fn inputs(
-    tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>,
-) -> Result<(Pool, Vec<ListingInput>), DbError> {
+pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>) -> Result<(Pool, Vec<ListingInput>), DbError> {
     let index: HashMap<ProductId, usize> = group.iter().enumerate().map(|(n, id)| (*id, n)).collect();
     let mut places: Vec<LocationId> = Vec::new();
     let mut pool = Pool::default();
@@ -76,7 +74,9 @@ pub(super) fn inputs(
     }
     let mut inputs = Vec::new();
     for (id, listing) in &working.listings {
-        let Some(parts) = working.components.get(id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else { continue };
+        let Some(parts) = working.components.get(id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else {
+            continue;
+        };
         let Some(connection) = tx.kit.registry.by_id(listing.row.marketplace_id) else { continue };
         inputs.push(ListingInput {
             id: *id,
@@ -91,7 +91,11 @@ pub(super) fn inputs(
 
 /// Hub, then marketplace, then product, then listing: the nearest that says something counts.
 pub fn effective_rule(
-    tx: &Tx<'_>, working: &Working, connection: &Connection, listing: &ListingRow, parts: &[(ProductId, i64)],
+    tx: &Tx<'_>,
+    working: &Working,
+    connection: &Connection,
+    listing: &ListingRow,
+    parts: &[(ProductId, i64)],
 ) -> Result<Rule, DbError> {
     let product = match parts {
         [(product, _)] => working.products.get(product).map_or(Ok(Rule::default()), |p| stored_rule("products", &p.rule))?,
@@ -154,7 +158,12 @@ fn publish(row: &mut ListingRow, target: i64) {
 }
 
 fn aim(row: &mut ListingRow, target: i64, connection: &Connection, now: Timestamp) {
-    let was = Target { wanted: row.listed_stock, wanted_version: row.wanted_version, sent_version: row.sent_version, expected: row.expected };
+    let was = Target {
+        wanted: row.listed_stock,
+        wanted_version: row.wanted_version,
+        sent_version: row.sent_version,
+        expected: row.expected,
+    };
     let aimed = was.retarget(target);
     row.listed_stock = aimed.wanted;
     row.wanted_version = aimed.wanted_version;

@@ -77,7 +77,10 @@ impl Command for Declare {
 
 impl Declare {
     async fn declare(
-        &self, tx: &mut Tx<'_>, settings: &MarketplaceSettings, places: &[(LocationId, String)],
+        &self,
+        tx: &mut Tx<'_>,
+        settings: &MarketplaceSettings,
+        places: &[(LocationId, String)],
     ) -> Result<Connection, SetupError> {
         let code = settings.code.clone();
         let name = settings.adapter.clone().unwrap_or_default();

@@ -29,6 +29,7 @@ pub struct Inbound {
 
 /// A request whose signature was checked over these very bytes.
 #[derive(Debug)]
+#[expect(clippy::manual_non_exhaustive, reason = "the field is the proof that only this file can give, also inside the crate")]
 pub struct Verified {
     pub connection: Arc<Connection>,
     pub body: Bytes,
@@ -141,7 +142,8 @@ fn required<'i>(inbound: &'i Inbound, name: &str) -> Result<&'i str, Rejection> 
 
 fn within(stamp: &str, now: Timestamp, tolerance: Duration) -> Result<(), Rejection> {
     let digits = !stamp.is_empty() && stamp.len() <= 11 && stamp.bytes().all(|b| b.is_ascii_digit());
-    let seconds: i64 = if digits { stamp.parse().map_err(|_| Rejection::BadTimestamp)? } else { return Err(Rejection::BadTimestamp) };
+    let seconds: i64 =
+        if digits { stamp.parse().map_err(|_| Rejection::BadTimestamp)? } else { return Err(Rejection::BadTimestamp) };
     let (now, tolerance) = (now.seconds(), i64::try_from(tolerance.as_secs()).unwrap_or(i64::MAX));
     match seconds {
         _ if seconds < now.saturating_sub(tolerance) => Err(Rejection::TooOld),
@@ -159,7 +161,10 @@ fn signatures(scheme: &Scheme, header: &str) -> Result<Vec<Tag>, Rejection> {
         Format::SpaceList { version } => {
             let of_version = |part: &'_ str| part.split_once(',').filter(|(tag, _)| *tag == version).map(|(_, text)| text.len());
             let parts = header.split(' ').take(LIST_MAX);
-            parts.filter(|part| of_version(part).is_some()).filter_map(|part| part.split_once(',').map(|(_, text)| text)).collect()
+            parts
+                .filter(|part| of_version(part).is_some())
+                .filter_map(|part| part.split_once(',').map(|(_, text)| text))
+                .collect()
         }
     };
     let tags: Vec<Tag> = texts.into_iter().filter_map(|text| decode(scheme.encoding, text)).collect();

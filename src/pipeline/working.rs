@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Tx, retarget};
+use crate::db::DbError;
 use crate::db::alerts::{self, NewAlert, NewOversell};
 use crate::db::inventory::{self, LevelChange, LevelRow};
 use crate::db::listings::{self, ListingRow};
 use crate::db::movements::{self, Movement};
 use crate::db::products::{self, ProductRow, StateChange};
 use crate::db::sales::{self, SalesDelta, SalesKey};
-use crate::db::DbError;
 use crate::domain::alerts::{Edge, StockState, edge};
 use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, MovementId, OrderId, ProductId, WebhookId};
 use crate::domain::order::Posting;

@@ -3,4 +3,5 @@
 
 mod support;
 mod db;
+mod pipeline;
 mod realtime;

@@ -16,7 +16,13 @@ use crate::pipeline::posting::{self, LinePosting};
 
 impl Applying {
     pub(super) async fn order_line(
-        &mut self, tx: &mut Tx<'_>, logged: &Logged, key: &OrderKey, fact: &LineFact, resolution: Resolution, outcome: &mut Outcome,
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        key: &OrderKey,
+        fact: &LineFact,
+        resolution: Resolution,
+        outcome: &mut Outcome,
     ) -> Result<(), DbError> {
         if let Resolution::Listing(listing) = resolution {
             let parts = self.working.components.get(&listing).cloned().unwrap_or_default();
@@ -35,7 +41,12 @@ impl Applying {
 
     /// Everything of the order that is still open, also what its create will bring.
     pub(super) async fn cancel_rest(
-        &mut self, tx: &mut Tx<'_>, logged: &Logged, key: &OrderKey, at: Option<Timestamp>, outcome: &mut Outcome,
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        key: &OrderKey,
+        at: Option<Timestamp>,
+        outcome: &mut Outcome,
     ) -> Result<(), DbError> {
         let update = LineUpdate { cancel_all: true, at, ..LineUpdate::default() };
         for place in self.book.all_lines(key) {
@@ -45,7 +56,13 @@ impl Applying {
     }
 
     async fn line(
-        &mut self, tx: &mut Tx<'_>, logged: &Logged, key: &OrderKey, place: LinePlace, update: &LineUpdate, outcome: &mut Outcome,
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        key: &OrderKey,
+        place: LinePlace,
+        update: &LineUpdate,
+        outcome: &mut Outcome,
     ) -> Result<(), DbError> {
         let before = self.book.state(place);
         let after = order::merge(&before, update);
@@ -83,7 +100,12 @@ impl Applying {
 
     /// One change of a delta feed is a line of its own, with an order of its own: such a feed does not say which order it was.
     pub(super) async fn delta_line(
-        &mut self, tx: &mut Tx<'_>, logged: &Logged, listing: ListingId, delta: &StockDelta, outcome: &mut Outcome,
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        listing: ListingId,
+        delta: &StockDelta,
+        outcome: &mut Outcome,
     ) -> Result<(), DbError> {
         let key = OrderKey::of_delta(&logged.connection, &logged.event_key, delta.at);
         let Ok(change) = Delta::parse(delta.change) else { return Ok(()) };
@@ -119,7 +141,11 @@ impl Applying {
     }
 
     fn location(
-        &self, kept: Option<LocationId>, product: crate::domain::ids::ProductId, pieces: i64, connection: &Connection,
+        &self,
+        kept: Option<LocationId>,
+        product: crate::domain::ids::ProductId,
+        pieces: i64,
+        connection: &Connection,
     ) -> Option<LocationId> {
         kept.or_else(|| self.working.choose_location(product, pieces.max(0), &connection.locations))
     }

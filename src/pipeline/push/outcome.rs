@@ -71,13 +71,7 @@ impl Settle {
             let wait = retry::delay(attempt, self.limits.backoff_base, self.limits.backoff_cap, after, tx.kit.chance.unit());
             tx.now.plus(wait)
         };
-        let again = Settled {
-            push_state: "dirty",
-            expected: None,
-            attempts,
-            last_error: message(outcome),
-            ..kept(row, tx.now)
-        };
+        let again = Settled { push_state: "dirty", expected: None, attempts, last_error: message(outcome), ..kept(row, tx.now) };
         match outcome {
             Outcome::Applied => self.applied(row, tx.now),
             Outcome::Retry { after, .. } => Settled { next_push_at: backoff(*after), ..again },
@@ -143,7 +137,8 @@ impl Settle {
 
     /// Refused credentials do not get better by asking again: say so. Its webhooks are still taken.
     async fn auth(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        let Some(why) = self.ended.iter().find_map(|e| if let Outcome::Auth { message } = &e.outcome { Some(message) } else { None })
+        let Some(why) =
+            self.ended.iter().find_map(|e| if let Outcome::Auth { message } = &e.outcome { Some(message) } else { None })
         else {
             return Ok(());
         };

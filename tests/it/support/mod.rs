@@ -1,1 +1,4 @@
+pub mod browser;
 pub mod database;
+pub mod http;
+pub mod hub;

@@ -1,0 +1,199 @@
+//! A whole hub in this process: real sockets, its own database, simulated marketplaces around it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stockhub::app::{App, Surroundings};
+use stockhub::chance::Chance;
+use stockhub::clock::Clock;
+use stockhub::context::Context;
+use stockhub::domain::quantity::Quantity;
+use stockhub::domain::sku::Sku;
+use stockhub::settings::{Env, Settings};
+use stockhub::simulator::World;
+use stockhub::simulator::courier::CourierSettings;
+use stockhub::simulator::http_client::Target;
+use stockhub::simulator::marketplace::MarketplaceSettings;
+use stockhub::simulator::server::ShopServer;
+use stockhub::simulator::shop::Opening;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::database::TestDatabase;
+use super::http::{Answer, Http};
+
+pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef-0123456789";
+pub const STORE_KEY: &str = "test-storefront-key-0123456789abcdef-01234";
+pub const SECRET: &str = "test-webhook-secret-0123456789abcdef";
+
+/// How a test's hub differs from the plain one: more settings, other marketplaces.
+pub struct Plan {
+    /// Codes of simulated marketplaces with the generic schema, each with a shop of its own.
+    pub shops: Vec<&'static str>,
+    /// TOML that stands before the marketplaces: whole sections.
+    pub sections: String,
+    /// TOML of more marketplaces.
+    pub marketplaces: String,
+    /// Lines added inside each shop's `[marketplaces.policy]`.
+    pub policy: String,
+    pub stock_feed: &'static str,
+    /// SKU and stock: made in the hub, listed in every shop as `CODE-SKU`, and on the shops' shelves.
+    pub products: Vec<(&'static str, i64)>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            shops: vec!["uzum", "wildberries", "ozon"],
+            sections: String::new(),
+            marketplaces: "[[marketplaces]]\ncode = \"olx\"\nadapter = \"manual\"\n".into(),
+            policy: String::new(),
+            stock_feed: "delta",
+            products: vec![("PHONE-001", 50)],
+        }
+    }
+}
+
+pub struct Hub {
+    pub context: Context,
+    pub address: SocketAddr,
+    pub shops: Vec<ShopServer>,
+    pub database: TestDatabase,
+    pub http: Http,
+    stop: CancellationToken,
+    world_stop: CancellationToken,
+    world_tasks: TaskTracker,
+    running: JoinHandle<std::io::Result<()>>,
+}
+
+impl Hub {
+    pub async fn start() -> Self {
+        Self::with(Plan::default()).await
+    }
+
+    pub async fn with(plan: Plan) -> Self {
+        Self::on(TestDatabase::new().await, plan).await
+    }
+
+    /// On a given database: what a restart needs.
+    pub async fn on(database: TestDatabase, plan: Plan) -> Self {
+        let clock = Clock::system();
+        let (world_stop, world_tasks) = (CancellationToken::new(), TaskTracker::new());
+        let time = clock.clone();
+        let world = World::new(Arc::new(move || time.now()), world_tasks.clone(), world_stop.clone());
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let opening = |(sku, stock): &(&str, i64)| Opening::new(Sku::parse(sku).unwrap(), Quantity::parse(*stock).unwrap());
+        let shelf: Vec<Opening> = plan.products.iter().map(opening).collect();
+        let start = |code: &&str| ShopServer::start(world.clone(), any, MarketplaceSettings::new(code, shelf.clone())).unwrap();
+        let shops: Vec<ShopServer> = plan.shops.iter().map(start).collect();
+        let settings = settings(&database, &plan, &shops);
+        let app = App::build(settings, Surroundings { clock, chance: Chance::seeded(7) }).await.expect("the hub starts");
+        let (context, address) = (app.context.clone(), app.address);
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let running = tokio::spawn(app.run(async move { told.cancelled().await }));
+        let http = Http::new(address);
+        let hub = Self { context, address, shops, database, http, stop, world_stop, world_tasks, running };
+        for (sku, stock) in &plan.products {
+            hub.product(sku, *stock).await;
+        }
+        hub
+    }
+
+    pub fn shop(&self, code: &str) -> &ShopServer {
+        self.shops.iter().find(|shop| shop.market().code() == code).expect("a shop of that code")
+    }
+
+    /// A product with its stock, listed in every shop as `CODE-SKU`; one that was made before a restart stays.
+    pub async fn product(&self, sku: &str, stock: i64) {
+        let body = json!({"sku": sku, "name": format!("Product {sku}"), "price": {"amount": "129.90", "currency": "USD"},
+            "cost_price": {"amount": "80.00", "currency": "USD"}, "initial_stock": stock});
+        let answer = self.admin("POST", "/v1/admin/products", Some(body)).await;
+        if answer.status == 409 {
+            return;
+        }
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        for shop in &self.shops {
+            let code = shop.market().code();
+            let body = json!({"marketplace": code, "sku": sku, "marketplace_product_id": format!("{}-{sku}", code.to_uppercase())});
+            let answer = self.admin("POST", "/v1/admin/listings", Some(body)).await;
+            assert_eq!(answer.status, 201, "{}", answer.text());
+        }
+    }
+
+    /// Lets the shops send their webhooks here.
+    pub fn connect_shops(&self) {
+        for shop in &self.shops {
+            let hub = Target::parse(&format!("http://{}", self.address)).unwrap();
+            shop.market().connect_webhooks(&CourierSettings::new(hub, SECRET));
+        }
+    }
+
+    pub async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.http.send(method, path, &[("authorization", &format!("Bearer {ADMIN_TOKEN}"))], body).await
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.admin("GET", path, None).await;
+        assert_eq!(answer.status, 200, "GET {path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// Waits until every listing is acknowledged and nothing waits in the log; panics after `at_most`.
+    pub async fn settled(&self, at_most: Duration) {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let metrics = self.http.send("GET", "/metrics", &[], None).await.text();
+            let waiting = metrics.lines().any(|line| line.starts_with("dirty_listings{") && !line.ends_with(" 0"));
+            if !waiting {
+                return;
+            }
+            assert!(begun.elapsed() < at_most, "not settled in time:\n{metrics}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Stops gracefully; gives the database back for another start.
+    pub async fn stop(self) -> TestDatabase {
+        self.stop.cancel();
+        self.running.await.expect("the hub does not panic").expect("the hub ends well");
+        self.world_stop.cancel();
+        self.world_tasks.close();
+        self.world_tasks.wait().await;
+        self.database
+    }
+}
+
+pub fn settings(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> Settings {
+    let text = settings_text(database, plan, shops);
+    let env: Env = [("T_ADMIN", ADMIN_TOKEN), ("T_STORE", STORE_KEY), ("T_SECRET", SECRET)]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let loaded = Settings::from_texts(&[("test", &text)], &env);
+    loaded.unwrap_or_else(|faults| panic!("{faults}\n{text}")).0
+}
+
+/// The same as a file, for a hub in a process of its own; its environment must hold T_ADMIN, T_STORE and T_SECRET.
+pub fn settings_text(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> String {
+    let mut text = String::from("[server]\nbind = \"127.0.0.1:0\"\nworkers = 1\n");
+    if !database.is_sqlite() {
+        text += &format!("[security]\nmaster_key = \"{}\"\n", "ab".repeat(32));
+    }
+    text += &format!("[database]\nurl = \"{}\"\n", database.url);
+    text += "[auth]\nbootstrap_admin_token = \"env:T_ADMIN\"\nstorefront_keys = [\"env:T_STORE\"]\n";
+    text += &plan.sections;
+    for (code, shop) in plan.shops.iter().zip(shops) {
+        text += &format!(
+            "\n[[marketplaces]]\ncode = \"{code}\"\nadapter = \"generic\"\nbase_url = \"{}\"\nstock_feed = \"{}\"\n\
+             [marketplaces.secrets]\nwebhook_secret = [\"env:T_SECRET\"]\n[marketplaces.policy]\n{}\n",
+            shop.base_url(),
+            plan.stock_feed,
+            plan.policy
+        );
+    }
+    text + &plan.marketplaces
+}
