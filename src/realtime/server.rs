@@ -26,6 +26,8 @@ use super::upgrade::{Replayed, Upgrading};
 const WRITE_BUFFER_BYTES: usize = 8 * 1_024;
 /// Connections a worker takes on; the room's own limits are lower.
 const CONNECTIONS_PER_WORKER: usize = 100_000;
+/// Connections that may wait to be accepted (the kernel has a limit of its own).
+const BACKLOG: i32 = 4_096;
 /// How often a stopping server looks whether everybody is gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -51,6 +53,8 @@ where
     B: MessageBody + 'static,
 {
     let addr = listener.local_addr()?;
+    // The standard library listens with 128, and a full queue costs each browser of a reconnecting crowd whole seconds.
+    socket2::SockRef::from(&listener).listen(BACKLOG)?;
     let drain = Duration::from_millis(settings.shutdown_drain_ms);
     let mut builder = Server::build()
         .max_concurrent_connections(CONNECTIONS_PER_WORKER)
