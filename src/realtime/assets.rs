@@ -10,6 +10,8 @@ const STORE_JS: &str = include_str!("../../static/store/store.js");
 const STORE_ICON: &str = include_str!("../../static/store/icon.svg");
 const STORE_CSS: &str = include_str!("../../static/store/store.css");
 
+const ASYNCAPI: &str = include_str!("asyncapi.json");
+
 /// What the demo storefront may load: itself, and nothing else.
 const STORE_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -30,6 +32,10 @@ pub(crate) async fn client_js() -> HttpResponse {
 
 pub(crate) async fn client_types() -> HttpResponse {
     asset("text/plain; charset=utf-8", CLIENT_TYPES)
+}
+
+pub(crate) async fn asyncapi() -> HttpResponse {
+    asset("application/json", ASYNCAPI)
 }
 
 /// `/store` and what belongs to it. Relative links need the slash, so the page names its parts in full.

@@ -91,6 +91,8 @@ pub(crate) enum Incoming {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     buffer: Vec<u8>,
+    /// How much of the buffer is read: moving the rest after every small frame would cost a flood its square.
+    at: usize,
     /// A message sent in pieces: its opcode and what came so far.
     partial: Option<(u8, Vec<u8>)>,
 }
@@ -105,6 +107,7 @@ struct Head {
 
 impl Reader {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..std::mem::take(&mut self.at));
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -112,7 +115,7 @@ impl Reader {
     pub(crate) fn next(&mut self, max_bytes: usize) -> Result<Option<Incoming>, CloseCode> {
         loop {
             let Some(head) = self.head(max_bytes)? else { return Ok(None) };
-            let mut payload = self.buffer[head.start..head.end].to_vec();
+            let mut payload = self.buffer[self.at + head.start..self.at + head.end].to_vec();
             payload.iter_mut().enumerate().for_each(|(n, byte)| *byte ^= head.mask[n % 4]);
             self.forget(head.end);
             if let Some(incoming) = self.message(&head, payload, max_bytes)? {
@@ -122,15 +125,14 @@ impl Reader {
     }
 
     fn forget(&mut self, bytes: usize) {
-        if bytes >= self.buffer.len() {
-            self.buffer = Vec::new();
-        } else {
-            self.buffer.drain(..bytes);
+        self.at += bytes;
+        if self.at >= self.buffer.len() {
+            (self.buffer, self.at) = (Vec::new(), 0);
         }
     }
 
     fn head(&self, max_bytes: usize) -> Result<Option<Head>, CloseCode> {
-        let bytes = &self.buffer;
+        let bytes = &self.buffer[self.at..];
         let [first, second, ..] = bytes[..] else { return Ok(None) };
         let opcode = first & 0x0f;
         let control = opcode >= CLOSE;

@@ -52,6 +52,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/v1/stock/{sku}", web::get().to(rest::one))
         .route("/client/stockhub.js", web::get().to(assets::client_js))
         .route("/client/stockhub.d.ts", web::get().to(assets::client_types))
+        .route("/asyncapi.json", web::get().to(assets::asyncapi))
         .route("/store", web::get().to(assets::store))
         .route("/store/{part:store.js|store.css|icon.svg}", web::get().to(assets::store));
 }

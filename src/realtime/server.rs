@@ -26,6 +26,8 @@ use super::upgrade::{Replayed, Upgrading};
 const WRITE_BUFFER_BYTES: usize = 8 * 1_024;
 /// Connections a worker takes on; the room's own limits are lower.
 const CONNECTIONS_PER_WORKER: usize = 100_000;
+/// Connections that may wait to be accepted (the kernel has a limit of its own).
+const BACKLOG: i32 = 4_096;
 /// How often a stopping server looks whether everybody is gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -51,6 +53,8 @@ where
     B: MessageBody + 'static,
 {
     let addr = listener.local_addr()?;
+    // The standard library listens with 128, and a full queue costs each browser of a reconnecting crowd whole seconds.
+    socket2::SockRef::from(&listener).listen(BACKLOG)?;
     let drain = Duration::from_millis(settings.shutdown_drain_ms);
     let mut builder = Server::build()
         .max_concurrent_connections(CONNECTIONS_PER_WORKER)
@@ -64,7 +68,8 @@ where
     let server = builder
         .listen("stockhub", listener, move || {
             let (engine, settings, stopping) = (for_workers.clone(), settings.clone(), stopping.clone());
-            let unsent_bytes = settings.unsent_bytes;
+            // Later than the hub's own patience, so that its 4101 comes first.
+            let (unsent_bytes, vanished) = (settings.unsent_bytes, settings.slow_close() * 2);
             HttpService::build()
                 .local_addr(addr)
                 // Idle keep-alive connections end with the server instead of holding it up.
@@ -74,7 +79,7 @@ where
                 })
                 .tcp_nodelay(true)
                 .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-                .on_connect_ext(move |io: &TcpStream, _| limit_unsent(io, unsent_bytes))
+                .on_connect_ext(move |io: &TcpStream, _| tune(io, unsent_bytes, vanished))
                 .finish(service(app(), addr))
                 .upgrade(Some(upgrades(app(), addr, engine, settings)))
                 .tcp()
@@ -88,12 +93,20 @@ where
     }
 }
 
-/// Tells the kernel not to hold more than this unsent: stale numbers must wait where they can still be replaced.
-fn limit_unsent(io: &TcpStream, bytes: u32) {
-    if let Err(error) = socket2::SockRef::from(io).set_tcp_notsent_lowat(bytes) {
-        tracing::debug!(%error, "cannot limit unsent bytes");
+/// Tells the kernel not to hold more than this unsent: stale numbers must wait where they can still be replaced. And to give up
+/// on a peer that vanished without a word, which an event stream would otherwise keep for a quarter of an hour.
+#[cfg(target_os = "linux")]
+fn tune(io: &TcpStream, unsent_bytes: u32, vanished: Duration) {
+    let socket = socket2::SockRef::from(io);
+    let tuned = socket.set_tcp_notsent_lowat(unsent_bytes).and_then(|()| socket.set_tcp_user_timeout(Some(vanished)));
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "cannot tune a socket");
     }
 }
+
+/// Elsewhere the kernel's own defaults must do.
+#[cfg(not(target_os = "linux"))]
+fn tune(_: &TcpStream, _: u32, _: Duration) {}
 
 /// The App as an HTTP service that knows its address.
 fn service<I, S, B>(

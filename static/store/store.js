@@ -33,7 +33,8 @@ connect({
   onStatus: ({ state, transport }) => {
     status.dataset.state = state;
     status.textContent = state === "live" ? BY[transport] : STATUS[state];
-    empty.hidden = state !== "live" || cards.size > 0;
+    // The first numbers follow the connection by an instant; only their lasting absence is worth a word.
+    if (state === "live") setTimeout(() => (empty.hidden = cards.size > 0), 1_000);
   },
 });
 
@@ -57,8 +58,8 @@ function show(item) {
 
 function add(sku) {
   const root = template.content.cloneNode(true).firstElementChild;
-  const find = (selector) => root.querySelector(selector);
-  const card = { sku, root, most: 0, number: find(".number"), words: find(".words"), bar: find(".gauge > div"), button: find("button") };
+  const part = (selector) => root.querySelector(selector);
+  const card = { sku, root, most: 0, number: part(".number"), words: part(".words"), bar: part(".gauge > div"), button: part("button") };
   root.querySelector("h2").textContent = sku;
   root.querySelector(".picture").textContent = initials(sku);
   card.button.setAttribute("aria-label", `Buy one ${sku}`);

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::State;
-use super::conn::{ConnId, Feed, Pages};
+use super::conn::{ConnId, Feed, Held, Pages};
 use crate::domain::sku::Sku;
 use crate::realtime::engine::positions;
 use crate::realtime::frame::{self, Incoming};
@@ -137,9 +137,8 @@ impl State {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let group = &mut self.groups[conn.group];
         if all {
-            group.members += 1;
-            group.leave(id, conn);
-            conn.held = Default::default();
+            group.forget_all(id, conn);
+            conn.held = Held::default();
             return;
         }
         for name in skus {

@@ -31,11 +31,19 @@ struct Frames<'a> {
     epoch: &'a Epoch,
     changes: &'a Changes,
     everything: HashMap<Format, Bytes>,
+    one: HashMap<(Format, u32), Bytes>,
     some: HashMap<(Format, Box<[u32]>), Bytes>,
 }
 
 impl Frames<'_> {
     fn of(&mut self, format: Format, wanted: &[u32]) -> Bytes {
+        // By far the most common: one change that many want.
+        if let [at] = wanted {
+            let (epoch, changes) = (self.epoch, self.changes);
+            let encoded =
+                || encode(format, epoch, &changes.changes.get(*at as usize).into_iter().collect::<Vec<_>>(), changes.upto);
+            return self.one.entry((format, *at)).or_insert_with(encoded).clone();
+        }
         if let Some(frame) = self.some.get(&(format, wanted.into())) {
             return frame.clone();
         }
@@ -103,7 +111,13 @@ impl State {
         wanted.sort_unstable();
         let all: Vec<ConnId> = group.all.iter().copied().collect();
         let engine = self.engine.clone();
-        let mut frames = Frames { epoch: engine.epoch(), changes: &changes, everything: HashMap::new(), some: HashMap::new() };
+        let mut frames = Frames {
+            epoch: engine.epoch(),
+            changes: &changes,
+            everything: HashMap::new(),
+            one: HashMap::new(),
+            some: HashMap::new(),
+        };
         let mut sends = Vec::with_capacity(all.len());
         if !changes.changes.is_empty() {
             sends.extend(all.into_iter().filter_map(|id| self.plan_one(id, from, |format| frames.of_everything(format))));

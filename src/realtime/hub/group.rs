@@ -40,8 +40,8 @@ impl Group {
         self.last_flush.map_or(now, |last| last + Duration::from_millis(self.gap_ms))
     }
 
-    pub(super) fn leave(&mut self, id: ConnId, conn: &Conn) {
-        self.members -= 1;
+    /// The connection wants nothing any more.
+    pub(super) fn forget_all(&mut self, id: ConnId, conn: &Conn) {
         self.all.remove(&id);
         for index in &conn.held.skus {
             self.forget(id, *index);

@@ -278,7 +278,9 @@ impl State {
 
     fn remove(&mut self, id: ConnId) {
         let Some(conn) = self.conns.remove(id) else { return };
-        self.groups[conn.group].leave(id, &conn);
+        let group = &mut self.groups[conn.group];
+        group.forget_all(id, &conn);
+        group.members -= 1;
         if let Some(deadline) = conn.deadline {
             self.timers.remove(&(deadline, id));
         }

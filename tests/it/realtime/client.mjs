@@ -22,6 +22,40 @@ if (transport === "broken-websocket") {
   };
 }
 
+// Node has no EventSource. This one does what the client needs of it: named events, open, error, close.
+if (transport === "eventstream") {
+  globalThis.EventSource = class extends EventTarget {
+    #abort = new AbortController();
+
+    constructor(address) {
+      super();
+      this.#read(address).catch(() => this.#abort.signal.aborted || this.onerror?.());
+    }
+
+    async #read(address) {
+      const answer = await fetch(address, { signal: this.#abort.signal });
+      if (answer.status !== 200) throw new Error(`${answer.status}`);
+      this.onopen?.();
+      let text = "";
+      for await (const part of answer.body.pipeThrough(new TextDecoderStream())) {
+        const blocks = (text + part).split("\n\n");
+        text = blocks.pop();
+        for (const block of blocks) this.#tell(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
+      }
+      throw new Error("the stream ended");
+    }
+
+    #tell(lines) {
+      const { event, data } = Object.fromEntries(lines.map(([name, value]) => [name, value]));
+      if (event) this.dispatchEvent(Object.assign(new Event(event), { data }));
+    }
+
+    close() {
+      this.#abort.abort();
+    }
+  };
+}
+
 const { connect } = await import(pathToFileURL(file));
 const feed = connect({
   url,

@@ -88,6 +88,24 @@ async fn the_client_and_the_demo_storefront_are_served() {
 }
 
 #[tokio::test]
+async fn the_messages_are_described() {
+    let shop = Shop::open();
+    let described = shop.get("/asyncapi.json").await.json();
+    let messages = described["channels"]["stock"]["messages"].as_object().unwrap();
+    let bodies = &described["components"]["messages"];
+    for name in messages.keys() {
+        assert_eq!(bodies[name]["payload"]["properties"]["type"]["const"], json!(name));
+    }
+    let mut browser = shop.browser("?skus=A").await;
+    for kind in ["hello", "subscribed", "snapshot"] {
+        let message = browser.expect(kind).await;
+        let described = bodies[kind]["payload"]["properties"].as_object().unwrap();
+        let undescribed: Vec<_> = message.as_object().unwrap().keys().filter(|key| !described.contains_key(*key)).collect();
+        assert!(undescribed.is_empty(), "{kind}: {undescribed:?}");
+    }
+}
+
+#[tokio::test]
 async fn other_sockets_and_requests_reach_the_app_around_the_fast_path() {
     let shop = Shop::open();
     let (mut echo, _) = tokio_tungstenite::connect_async(format!("ws://{}/echo", shop.addr)).await.unwrap();

@@ -11,6 +11,8 @@ mod limits;
 mod live;
 #[path = "resume.rs"]
 mod resume;
+#[path = "storm.rs"]
+mod storm;
 
 fn open() -> Shop {
     with(RealtimeSettings::default())

@@ -71,6 +71,25 @@ async fn a_frame_may_be_long_only_to_subscribe() {
     assert_eq!(browser.closed().await, 1_009);
 }
 
+/// Frames that no well-behaved client sends, byte by byte.
+#[tokio::test]
+async fn breaks_of_the_standard_end_with_its_own_codes() {
+    let masked = |first: u8, payload: &[u8]| [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat();
+    let cases = [
+        (masked(0x81, &[0xff, 0xfe]), 1_007_u16),
+        (vec![0x81, 1, b'x'], 1_002),
+        (masked(0xc1, b"x"), 1_002),
+        (masked(0x83, b"x"), 1_002),
+        (masked(0x80, b"x"), 1_002),
+        (masked(0x88, &4_999_u16.to_be_bytes()), 1_000),
+    ];
+    for (bytes, code) in cases {
+        let shop = super::open();
+        let after = shop.raw_socket(&bytes).await;
+        assert_eq!(after, [&[0x88, 2], &code.to_be_bytes()[..]].concat(), "{bytes:x?}");
+    }
+}
+
 #[tokio::test]
 async fn commands_are_limited_per_second() {
     let shop = super::with(RealtimeSettings { commands_per_second: 3, ..Default::default() });

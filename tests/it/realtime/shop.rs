@@ -117,6 +117,22 @@ impl Shop {
         events
     }
 
+    /// Shakes hands, sends these bytes with it, and returns what comes after the hello, to the end.
+    pub(super) async fn raw_socket(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let handshake = format!(
+            "GET /v1/stock/ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.addr
+        );
+        stream.write_all(&[handshake.as_bytes(), bytes].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        // The hello is the only JSON object; it has no braces inside.
+        let end = answer.iter().position(|byte| *byte == b'}').unwrap();
+        answer.split_off(end + 1)
+    }
+
     async fn request(&self, path: &str, headers: &[(&str, &str)]) -> TcpStream {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
