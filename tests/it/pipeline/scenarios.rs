@@ -49,11 +49,21 @@ async fn a_sale_reaches_everyone_within_a_second() {
     assert!(seen < SECOND && told < SECOND);
     hub.settled(5 * SECOND).await;
     let after = ["uzum", "wildberries", "ozon"].map(|code| pushes(&hub, code));
-    assert_eq!([after[0] - before[0], after[1] - before[1], after[2] - before[2]], [0, 1, 1], "one push each, none back to the origin");
+    assert_eq!(
+        [after[0] - before[0], after[1] - before[1], after[2] - before[2]],
+        [0, 1, 1],
+        "one push each, none back to the origin"
+    );
     let movements = hub.get("/v1/admin/movements?sku=PHONE-001").await;
     let sale = &movements["items"][0];
     assert_eq!(
-        (&sale["movement_type"], &sale["quantity_change"], &sale["quantity_before"], &sale["quantity_after"], &sale["marketplace"]),
+        (
+            &sale["movement_type"],
+            &sale["quantity_change"],
+            &sale["quantity_before"],
+            &sale["quantity_after"],
+            &sale["marketplace"]
+        ),
         (&json!("marketplace_sale"), &json!(-3), &json!(50), &json!(47), &json!("uzum"))
     );
     assert_eq!(movements["items"].as_array().map(Vec::len), Some(2), "the opening and one sale");

@@ -118,7 +118,8 @@ impl Hub {
         assert_eq!(answer.status, 201, "{}", answer.text());
         for shop in &self.shops {
             let code = shop.market().code();
-            let body = json!({"marketplace": code, "sku": sku, "marketplace_product_id": format!("{}-{sku}", code.to_uppercase())});
+            let body =
+                json!({"marketplace": code, "sku": sku, "marketplace_product_id": format!("{}-{sku}", code.to_uppercase())});
             let answer = self.admin("POST", "/v1/admin/listings", Some(body)).await;
             assert_eq!(answer.status, 201, "{}", answer.text());
         }
