@@ -107,6 +107,9 @@ impl Command for Claim {
     }
 }
 
+/// How long what is due but held back waits until it is looked at again.
+const HELD_BACK: Duration = Duration::from_millis(100);
+
 /// The pusher of one connection.
 pub struct Pusher {
     pub kit: Kit,
@@ -200,13 +203,11 @@ impl Pusher {
             Claimed::NotOurs => Ok(Look { batches: Vec::new(), sent_at: self.kit.clock.now(), again: None }),
             Claimed::Items { items, sent_at, next_due } => {
                 let batches: Vec<Vec<DueRow>> = items.chunks(per_request).map(<[DueRow]>::to_vec).collect();
-                // A full claim means there may be more at once; otherwise the next is known.
+                // A full claim means there may be more at once; otherwise the next is known. What is due but was not given (an
+                // increase that waits for the log) is not asked for again at once.
+                let soonest = if items.is_empty() { HELD_BACK } else { Duration::from_millis(1) };
                 let full = items.len() as i64 == limit;
-                let again = if full {
-                    Some(Duration::ZERO)
-                } else {
-                    next_due.map(|due| due.since(sent_at).max(Duration::from_millis(1)))
-                };
+                let again = if full { Some(Duration::ZERO) } else { next_due.map(|due| due.since(sent_at).max(soonest)) };
                 Ok(Look { batches, sent_at, again })
             }
         }
