@@ -212,7 +212,6 @@ impl<'v> Fields<'v> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -207,7 +207,6 @@ pub(crate) fn positions(table: &Table, skus: &[Sku]) -> (Vec<SkuIndex>, Vec<Sku>
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

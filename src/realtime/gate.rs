@@ -79,7 +79,6 @@ fn counted(address: IpAddr) -> Option<u128> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

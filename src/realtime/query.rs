@@ -104,7 +104,6 @@ fn limit(value: &str) -> Result<usize, QueryError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

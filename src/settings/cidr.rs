@@ -70,7 +70,6 @@ fn masked(address: IpAddr, prefix: u8) -> IpAddr {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -147,7 +147,6 @@ fn still_open(stream: &TcpStream) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

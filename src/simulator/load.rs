@@ -257,7 +257,6 @@ fn report(seed: u64, elapsed: Duration, mut outcomes: Vec<Outcome>) -> LoadRepor
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

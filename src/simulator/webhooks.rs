@@ -194,7 +194,6 @@ pub fn headers(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::domain::sku::Sku;

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use Fulfilment::{Instant, Shipment};
 use proptest::prelude::*;
 

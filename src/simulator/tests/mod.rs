@@ -1,6 +1,5 @@
 //! The simulator against itself: real sockets on loopback, a clock that ticks once per look, and a hub small enough to be
 //! obviously right.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod chaos;
 mod delivery;
