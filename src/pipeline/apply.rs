@@ -176,13 +176,15 @@ fn delta_moves(connection: &Connection, delta: &StockDelta) -> bool {
 async fn load(tx: &mut Tx<'_>, list: &[Logged]) -> Result<Applying, DbError> {
     let resolved = resolve(tx, list).await?;
     let mut keys: Vec<OrderKey> = Vec::new();
-    for logged in list {
-        for fact in &logged.facts {
+    for (row, logged) in list.iter().enumerate() {
+        for (index, fact) in logged.facts.iter().enumerate() {
+            let mapped = matches!(resolved.get(&(row, index, 0)), Some(Resolution::Listing(_)));
             match fact {
                 Fact::Order(order) if orders_move(&logged.connection) => {
                     keys.push(OrderKey::of_order(&logged.connection, &order.order_id, logged.source, order.at));
                 }
-                Fact::Delta(delta) if delta_moves(&logged.connection, delta) => {
+                // An order of somebody else's is kept whole until it is mapped; a change of stock has nothing but its own row.
+                Fact::Delta(delta) if mapped && delta_moves(&logged.connection, delta) => {
                     keys.push(OrderKey::of_delta(&logged.connection, &logged.event_key, delta.at));
                 }
                 _ => {}
