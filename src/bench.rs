@@ -1,5 +1,6 @@
 //! `stockhub bench`: figures of this machine, loopback only. Never part of a test.
 
+mod fanout;
 mod ingest;
 
 use std::process::ExitCode;
@@ -10,10 +11,13 @@ use clap::Subcommand;
 pub enum Bench {
     /// Signed webhooks, logged and applied durably: rate and answer times
     Ingest(ingest::IngestArguments),
+    /// The real-time room on its own, for outside load clients
+    Fanout(fanout::FanoutArguments),
 }
 
 pub async fn run(command: Bench) -> ExitCode {
     match command {
         Bench::Ingest(arguments) => ingest::run(arguments).await,
+        Bench::Fanout(arguments) => fanout::run(arguments).await,
     }
 }

@@ -94,6 +94,13 @@ impl Engine {
         self.moved(table.head(), taken);
     }
 
+    /// Takes a number in as the SKU's next version, for load clients; `ts` comes back in the item.
+    pub(crate) fn publish_next(&self, sku: Sku, quantity: i64, ts: Option<&serde_json::Number>) {
+        let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.publish_next(sku, quantity, ts);
+        self.moved(table.head(), 1);
+    }
+
     /// Takes in a state that another stream already numbered (a node that follows). Offsets must rise.
     pub fn follow(&self, offset: u64, item: &Published) {
         let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@
 //! - `server`: the listener, with `upgrade` and `socket`: the fast path, where the hub writes to the sockets itself.
 //! - `assets`: the browser client and the demo storefront.
 
+pub mod bare;
 pub mod cursor;
 pub mod engine;
 pub mod protocol;

@@ -82,6 +82,9 @@ struct Item<'a> {
     more: bool,
     #[serde(skip_serializing_if = "is_false")]
     removed: bool,
+    /// A load client's own time, given back to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<&'a serde_json::Number>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -105,7 +108,14 @@ impl Table {
 
     /// Takes a state in under the next offset. `false`: the table already holds this version or a later one.
     pub(crate) fn publish(&mut self, published: &Published) -> bool {
-        self.take(self.head + 1, published)
+        self.take(self.head + 1, published, None)
+    }
+
+    /// Takes a number in as the SKU's next version: for load clients, who keep no versions.
+    pub(crate) fn publish_next(&mut self, sku: Sku, quantity: i64, ts: Option<&serde_json::Number>) {
+        let known = self.by_sku.get(&sku).and_then(|index| self.entries.get(*index as usize));
+        let version = known.map_or(1, |entry| entry.version + 1);
+        self.take(self.head + 1, &Published { sku, quantity, version, removed: false }, ts);
     }
 
     /// Takes a state in under an offset that another stream gave. Offsets must rise; they may have holes.
@@ -113,20 +123,20 @@ impl Table {
         if offset <= self.head {
             return false;
         }
-        let taken = self.take(offset, published);
+        let taken = self.take(offset, published, None);
         // An ignored message still moves the stream on: a reader at this offset has missed nothing.
         self.head = offset;
         taken
     }
 
-    fn take(&mut self, offset: u64, published: &Published) -> bool {
+    fn take(&mut self, offset: u64, published: &Published, ts: Option<&serde_json::Number>) -> bool {
         let known = self.by_sku.get(&published.sku).copied();
         if let Some(entry) = known.map(|index| &self.entries[index as usize])
             && entry.version >= published.version
         {
             return false;
         }
-        let json = self.encode(published);
+        let json = self.encode(published, ts);
         let index = match known {
             Some(index) => {
                 let entry = &mut self.entries[index as usize];
@@ -153,7 +163,7 @@ impl Table {
         true
     }
 
-    fn encode(&self, published: &Published) -> Bytes {
+    fn encode(&self, published: &Published, ts: Option<&serde_json::Number>) -> Bytes {
         let real = if published.removed { 0 } else { Quantity::shown(published.quantity).get() };
         let stock = self.public_cap.map_or(real, |cap| real.min(cap.max(0)));
         let item = Item {
@@ -163,6 +173,7 @@ impl Table {
             in_stock: real > 0,
             more: stock < real,
             removed: published.removed,
+            ts,
         };
         // A struct of text, numbers and flags always serialises.
         serde_json::to_vec(&item).unwrap_or_default().into()
