@@ -11,7 +11,7 @@ pub const SERVER_VARIABLE: &str = "STOCKHUB_TEST_DATABASE_URL";
 pub struct TestDatabase {
     pub url: String,
     /// Goes with the test, and the SQLite file in it.
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -23,7 +23,7 @@ impl TestDatabase {
             Ok(server) if !server.is_empty() => create_database(&server).await,
             _ => format!("sqlite://{}", folder.path().join("hub.db").display()),
         };
-        Self { url, _folder: folder }
+        Self { url, folder }
     }
 
     pub fn is_sqlite(&self) -> bool {
