@@ -275,6 +275,7 @@ fn make_pushers(
         breaker: BreakerLimits { failures: push.breaker_failures, open_for: push.breaker_open(), open_cap: push.backoff_cap() },
         batch_max: push.batch_max,
         // Alone, every change rings; beside other nodes theirs have to be looked for, and the lease renewed.
+        alone: url.is_sqlite(),
         idle: if url.is_sqlite() { Duration::from_secs(60) } else { push.lease() / 3 },
     };
     let owner = kit.chance.id(kit.clock.now()).to_string();

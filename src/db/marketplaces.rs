@@ -1,13 +1,14 @@
 //! Marketplaces: the sales channel accounts.
 
-use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, row};
+use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
 use super::sql::statements;
 use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::time::Timestamp;
 
 statements! {
-    // What the configuration file names, it decides; status, cursors and history stay.
+    // What the configuration file names, it decides; status, cursors and history stay. Credentials that were refused may be new ones
+    // now: they are tried again.
     MARKETPLACE_UPSERT = both("INSERT INTO marketplaces (id, code, name, kind, adapter, base_url, account, policy, stock_feed, currency, \
             declared_in, supports_webhooks, webhook_enabled, webhook_url, rule, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) \
@@ -16,11 +17,12 @@ statements! {
             currency = excluded.currency, declared_in = excluded.declared_in, supports_webhooks = excluded.supports_webhooks, \
             webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, rule = excluded.rule, \
             version = marketplaces.version + 1, updated_at = excluded.updated_at, archived_at = NULL, \
-            status = (CASE WHEN marketplaces.status = 'archived' THEN 'active' ELSE marketplaces.status END)");
+            status = (CASE WHEN marketplaces.status IN ('archived', 'auth_error') THEN 'active' ELSE marketplaces.status END)");
     MARKETPLACES_ALL = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
             declared_in, webhook_enabled, rule, last_webhook_at, version, created_at FROM marketplaces \
         WHERE archived_at IS NULL ORDER BY code");
     MARKETPLACE_ID = both("SELECT id FROM marketplaces WHERE code = $1");
+    MARKETPLACE_STATUS_OF = both("SELECT status FROM marketplaces WHERE id = $1");
     MARKETPLACE_STATUS = both("UPDATE marketplaces SET status = $2, version = version + 1, updated_at = $3 WHERE id = $1");
     SALES_LOCATIONS = both("SELECT marketplace_id, location_id FROM marketplace_locations ORDER BY marketplace_id, position");
     SALES_LOCATION_ADD = both("INSERT INTO marketplace_locations (marketplace_id, position, location_id) VALUES ($1, $2, $3)");
@@ -96,6 +98,11 @@ pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Re
 
 pub async fn list(conn: &mut Conn<'_>) -> Result<Vec<MarketplaceRow>, DbError> {
     fetch_all!(conn, MARKETPLACES_ALL, MarketplaceRow)
+}
+
+/// `active`, `paused`, `auth_error` or `archived`.
+pub async fn status(conn: &mut Conn<'_>, id: MarketplaceId) -> Result<Option<String>, DbError> {
+    Ok(fetch_optional!(conn, MARKETPLACE_STATUS_OF, (String,), id)?.map(|row| row.0))
 }
 
 pub async fn set_status(conn: &mut Conn<'_>, id: MarketplaceId, status: &str, now: Timestamp) -> Result<(), DbError> {

@@ -14,7 +14,8 @@ statements! {
         SELECT {id 0}, {id 1}, {text 2}, {text 3}, {text 4}, {bool 5}, {bytes 6}, {bytes 7}, {text 8}, {text 9}, {text 10}, {text 11}, \
             {text 12}, {text 13}, {int 14}, {int 15} FROM {rows} WHERE TRUE \
         ON CONFLICT (marketplace_id, event_key) DO NOTHING RETURNING id");
-    WEBHOOKS_COUNT_DUPLICATES = both("UPDATE marketplace_webhooks AS w SET duplicates = w.duplicates + 1 \
+    // One row per key: of several that match, an update takes only one.
+    WEBHOOKS_COUNT_DUPLICATES = both("UPDATE marketplace_webhooks AS w SET duplicates = w.duplicates + {int 2} \
         FROM {rows} WHERE w.marketplace_id = {id 0} AND w.event_key = {text 1} \
         RETURNING marketplace_id, event_key, id, body_hash, explicit_id");
     WEBHOOKS_SETTLE = both("UPDATE marketplace_webhooks AS w SET status = {text 1}, error_code = {text 2}, error_message = {text 3}, \
@@ -80,12 +81,12 @@ row! {
     }
 }
 
-/// Counts a repeat of each of these; gives what stands in the log under their keys.
-pub async fn count_duplicates(conn: &mut Conn<'_>, keys: &[(MarketplaceId, &str)]) -> Result<Vec<KnownWebhook>, DbError> {
+/// Counts so many repeats of each of these keys, each named once; gives what stands in the log under their keys.
+pub async fn count_duplicates(conn: &mut Conn<'_>, keys: &[(MarketplaceId, &str, i64)]) -> Result<Vec<KnownWebhook>, DbError> {
     let mut rows = Rows::new();
-    for (marketplace, key) in keys {
+    for (marketplace, key, times) in keys {
         rows.push(|r| {
-            r.id(*marketplace).text(key);
+            r.id(*marketplace).text(key).int(*times);
         });
     }
     fetch_all!(conn, WEBHOOKS_COUNT_DUPLICATES, KnownWebhook, rows.finish())

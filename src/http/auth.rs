@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpMessage as _, HttpRequest};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -88,14 +88,26 @@ pub fn new_token() -> Result<String, getrandom::Error> {
 
 /// Lets in who has at least this role.
 pub async fn require(request: &HttpRequest, ctx: &Context, needed: Role) -> Result<Caller, Problem> {
-    let offered = offered(request, needed).ok_or_else(Problem::unauthorized)?;
-    let caller = identify(ctx, hash(&offered)).await?.ok_or_else(Problem::unauthorized)?;
+    let offered = hash(&offered(request, needed).ok_or_else(Problem::unauthorized)?);
+    // A body asks before it is read, its handler asks again: the second time nothing is looked up.
+    let known = request.extensions().get::<Known>().filter(|known| known.0 == offered).map(|known| known.1.clone());
+    let caller = match known {
+        Some(caller) => caller,
+        None => {
+            let caller = identify(ctx, offered).await?.ok_or_else(Problem::unauthorized)?;
+            request.extensions_mut().insert(Known(offered, caller.clone()));
+            caller
+        }
+    };
     let fits = match needed {
         Role::Storefront => caller.role == Role::Storefront || caller.role >= Role::Operator,
         needed => caller.role >= needed,
     };
     if fits { Ok(caller) } else { Err(Problem::forbidden(needed.as_str())) }
 }
+
+/// Who came with which token, for the rest of this request.
+struct Known(Hash, Caller);
 
 fn offered(request: &HttpRequest, needed: Role) -> Option<String> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());

@@ -1,6 +1,8 @@
 //! Bodies and parameters, with errors that name what is wrong: 415 for another type, 400 for what is no JSON, 422 for the rest.
+//! Who may not write here is told so before a byte of the body is read.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
+use super::auth::{self, Role};
 use super::problem::{FieldError, Problem};
 use crate::context::Context;
 
@@ -57,33 +60,63 @@ pub fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
+/// Who must be asking, for a body to be read at all.
+pub trait Needs: 'static {
+    /// `None`: anybody.
+    const ROLE: Option<Role>;
+}
+
+macro_rules! needs {
+    ($($name:ident = $role:expr, $why:literal;)*) => {
+        $(
+            #[doc = $why]
+            pub struct $name;
+
+            impl Needs for $name {
+                const ROLE: Option<Role> = $role;
+            }
+        )*
+    };
+}
+
+needs! {
+    Anybody = None, "The body is read whoever sends it; what happens with it is for the handler to decide.";
+    Storefront = Some(Role::Storefront), "Sells.";
+    Operator = Some(Role::Operator), "Changes orders and stock.";
+    Admin = Some(Role::Admin), "Changes who may what.";
+}
+
 /// A JSON body. The bytes stay at hand: an `Idempotency-Key` covers them.
-pub struct Body<T> {
+pub struct Body<T, N = Anybody> {
     pub value: T,
     pub bytes: Bytes,
+    needed: PhantomData<N>,
 }
 
 /// Longest body of our own API; imports have their own door.
 const BODY_MAX: usize = 256 * 1024;
 
-impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+impl<T: DeserializeOwned + 'static, N: Needs> FromRequest for Body<T, N> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
+            let ctx = request.app_data::<web::Data<Context>>();
+            let ctx = ctx.ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
+            if let Some(role) = N::ROLE {
+                auth::require(&request, ctx, role).await?;
+            }
             refuse_encoding(&request)?;
             if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
                 let detail = "send Content-Type: application/json";
                 return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not taken", detail));
             }
-            let deadline = request
-                .app_data::<web::Data<Context>>()
-                .map_or(Duration::from_secs(10), |ctx| Duration::from_millis(ctx.settings.ingest.body_deadline_ms));
+            let deadline = Duration::from_millis(ctx.settings.ingest.body_deadline_ms);
             let bytes = read_body(&request, &mut payload, BODY_MAX, deadline).await?;
             let value = parse(&bytes)?;
-            Ok(Self { value, bytes })
+            Ok(Self { value, bytes, needed: PhantomData })
         })
     }
 }
@@ -120,6 +153,11 @@ fn pointer(path: &str) -> String {
 fn words(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }
+
+/// For addresses that take no query parameters: one that is given was meant for something.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
 
 /// Query parameters. Unknown, doubled or ill-formed ones are named.
 pub struct Params<T>(pub T);

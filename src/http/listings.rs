@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
-use super::extract::{Body, Params};
+use super::extract::{Body, Operator, Params};
 use super::page::{self, Page, PageParams};
 use super::problem::{FieldError, Problem};
 use super::shapes::{ListingShape, NewListingShape, text};
@@ -26,7 +26,7 @@ use crate::pipeline::catalogue::CreateListing;
 pub(super) async fn create(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<NewListingShape>,
+    body: Body<NewListingShape, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = body.value;

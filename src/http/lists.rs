@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
-use super::extract::Params;
+use super::extract::{NoParams, Params};
 use super::page::{self, Page, PageParams};
 use super::problem::{FieldError, Problem};
 use crate::ask;
@@ -423,8 +423,12 @@ pub(super) struct MarketplaceShape {
 
 #[utoipa::path(get, path = "/v1/admin/marketplaces", tag = "marketplaces", security(("token" = [])),
     responses((status = 200, body = Page<MarketplaceShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 503, description = "try again")))]
-pub(super) async fn marketplaces(request: HttpRequest, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+        (status = 403, description = "another role"), (status = 422, description = "takes no parameters"), (status = 503, description = "try again")))]
+pub(super) async fn marketplaces(
+    request: HttpRequest,
+    _: Params<NoParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let rows = ask!(ctx, Vec<db_marketplaces::MarketplaceRow>, [] | conn | db_marketplaces::list(conn).await)?;
     let show = |m: db_marketplaces::MarketplaceRow| MarketplaceShape {

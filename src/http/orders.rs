@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::auth::{Caller, Role, require};
-use super::extract::{Body, Params};
+use super::extract::{Body, Operator, Params, Storefront};
 use super::page::{self, Page, PageParams};
 use super::problem::{FieldError, Problem};
 use super::shapes::{ManualOrder, OrderShape, StoreOrder, items, text};
@@ -28,7 +28,7 @@ use crate::pipeline::orders::{OrderItem, PlaceOrder, Placed};
 pub(super) async fn place_store(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<StoreOrder>,
+    body: Body<StoreOrder, Storefront>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Storefront).await?;
     external_id(body.value.external_id.as_deref())?;
@@ -55,7 +55,7 @@ pub(super) async fn place_store(
 pub(super) async fn place_manual(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<ManualOrder>,
+    body: Body<ManualOrder, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;

@@ -129,14 +129,16 @@ impl Problem {
         }
     }
 
-    pub fn document(&self, request_id: &str) -> Value {
+    pub fn document(&self, request_id: Option<&str>) -> Value {
         let mut document = json!({
             "type": format!("urn:stockhub:problem:{}", self.slug),
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
-            "request_id": request_id,
         });
+        if let Some(id) = request_id {
+            document["request_id"] = id.into();
+        }
         if !self.errors.is_empty() {
             document["errors"] = json!(self.errors);
         }
@@ -146,7 +148,8 @@ impl Problem {
         document
     }
 
-    fn respond(&self, request_id: &str) -> HttpResponse {
+    /// The whole answer. Without an id only where nobody gave the request one.
+    pub fn respond(&self, request_id: Option<&str>) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(self.status);
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         if let Some(after) = self.retry_after {
@@ -176,7 +179,7 @@ pub fn finish(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceRe
     };
     let Some(problem) = problem.or_else(bare) else { return response };
     let (request, old) = response.into_parts();
-    let mut new = problem.respond(request_id);
+    let mut new = problem.respond(Some(request_id));
     for (name, value) in old.headers() {
         if !new.headers().contains_key(name) && name != header::CONTENT_LENGTH {
             new.headers_mut().append(name.clone(), value.clone());

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::auth::{Role, require};
-use super::extract::{Body, Params};
+use super::extract::{Body, Operator, Params};
 use super::page;
 use super::problem::{FieldError, Problem};
 use super::shapes::{LevelShape, ListingShape, NewProduct, ProductView};
@@ -31,7 +31,7 @@ use crate::pipeline::explain::Explain;
 pub(super) async fn create(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<NewProduct>,
+    body: Body<NewProduct, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = body.value;

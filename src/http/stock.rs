@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::auth::{Caller, Role, require};
-use super::extract::Body;
+use super::extract::{Body, Operator};
 use super::problem::{FieldError, Problem};
 use super::shapes::{ProductView, StockChange, TopUp, text};
 use super::write::{Write, write};
@@ -30,7 +30,7 @@ pub(super) async fn change(
     request: HttpRequest,
     sku: web::Path<String>,
     ctx: web::Data<Context>,
-    body: Body<StockChange>,
+    body: Body<StockChange, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;
@@ -83,7 +83,7 @@ pub(super) async fn top_up(
     request: HttpRequest,
     sku: web::Path<String>,
     ctx: web::Data<Context>,
-    body: Body<TopUp>,
+    body: Body<TopUp, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::auth::{Role, hash, new_token, require};
-use super::extract::Body;
+use super::extract::{Admin, Body, NoParams, Params};
 use super::page::Page;
 use super::problem::{FieldError, Problem};
 use super::shapes::text;
@@ -131,7 +131,7 @@ impl Command for Shown {
 pub(super) async fn create(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<NewTokenShape>,
+    body: Body<NewTokenShape, Admin>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Admin).await?;
     let shape = &body.value;
@@ -159,8 +159,8 @@ pub(super) async fn create(
 
 #[utoipa::path(get, path = "/v1/admin/tokens", tag = "tokens", security(("token" = [])),
     responses((status = 200, body = Page<TokenShape>), (status = 401, description = "no token"), (status = 403, description = "another role"),
-        (status = 503, description = "try again")))]
-pub(super) async fn list(request: HttpRequest, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+        (status = 422, description = "takes no parameters"), (status = 503, description = "try again")))]
+pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Admin).await?;
     let rows = ask!(ctx, Vec<TokenRow>, [] | conn | tokens::list(conn).await)?;
     Ok(HttpResponse::Ok().json(Page { items: rows.into_iter().map(TokenShape::from).collect::<Vec<_>>(), next_cursor: None }))

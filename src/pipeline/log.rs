@@ -1,6 +1,6 @@
 //! Verified → Logged: one row per event, decided by a unique key, never by looking first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Tx;
@@ -108,7 +108,11 @@ async fn repeats<'a>(
     if again.is_empty() {
         return Ok(HashMap::new());
     }
-    let keys: Vec<(MarketplaceId, &str)> = again.iter().map(|a| (a.connection().id, a.event_key())).collect();
+    let mut times: BTreeMap<(MarketplaceId, &str), i64> = BTreeMap::new();
+    for arrival in &again {
+        *times.entry((arrival.connection().id, arrival.event_key())).or_default() += 1;
+    }
+    let keys: Vec<(MarketplaceId, &str, i64)> = times.into_iter().map(|((id, key), times)| (id, key, times)).collect();
     let standing = webhooks::count_duplicates(&mut tx.conn, &keys).await?;
     let standing: HashMap<(MarketplaceId, &str), _> =
         standing.iter().map(|k| ((k.marketplace_id, k.event_key.as_str()), k)).collect();

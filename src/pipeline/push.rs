@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use super::writer::{Command, WriteError, Writer};
 use super::{Kit, Tx};
 use crate::db::pushes::{self, DueRow};
-use crate::db::{DbError, leases, webhooks};
+use crate::db::{DbError, leases, marketplaces, webhooks};
 use crate::domain::ids::MarketplaceId;
-use crate::domain::retry::{Breaker, BreakerLimits, Permit};
+use crate::domain::retry::{Breaker, BreakerLimits, Permit, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
 use crate::domain::time::Timestamp;
+use crate::marketplaces::connection::Status;
 use crate::marketplaces::{Answer, Connection, Outcome, PushItem};
 use crate::outbound::Outbound;
 
@@ -39,6 +40,8 @@ pub struct PushLimits {
     pub breaker: BreakerLimits,
     /// Items per request, whatever the adapter would allow.
     pub batch_max: usize,
+    /// No other process can hold this database: what an earlier one left behind is ours at once.
+    pub alone: bool,
     /// How long to wait before looking again where nothing says so earlier: other nodes' changes ring no bell here.
     pub idle: Duration,
 }
@@ -70,6 +73,8 @@ pub struct Claim {
 pub enum Claimed {
     /// Another node pushes for this marketplace.
     NotOurs,
+    /// A person paused it, or its credentials were refused.
+    Resting,
     Items {
         items: Vec<DueRow>,
         sent_at: Timestamp,
@@ -82,9 +87,10 @@ impl Command for Claim {
     type Error = DbError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Claimed, DbError> {
-        let lease = format!("push:{}", self.marketplace);
         let until = tx.now.plus(self.limits.lease);
-        if leases::take(&mut tx.conn, &lease, &self.owner, until, tx.now).await?.is_none() {
+        // Whoever held it before us on a database of one process has ended.
+        let free_before = if self.fresh && self.limits.alone { until.plus(self.limits.lease) } else { tx.now };
+        if leases::take(&mut tx.conn, &lease(self.marketplace), &self.owner, until, free_before).await?.is_none() {
             return Ok(Claimed::NotOurs);
         }
         // Ours that are still in flight after a whole lease were forgotten; somebody else's are all up for taking.
@@ -95,6 +101,9 @@ impl Command for Claim {
             tracing::warn!(marketplace.id = %self.marketplace, taken, "pushes of unknown end are made again");
         }
         pushes::confirm_due(&mut tx.conn, self.marketplace, tx.now).await?;
+        if marketplaces::status(&mut tx.conn, self.marketplace).await?.as_deref() != Some(Status::Active.as_str()) {
+            return Ok(Claimed::Resting);
+        }
         let settled = webhooks::unprocessed(&mut tx.conn, self.marketplace).await? == 0;
         let due = pushes::due(&mut tx.conn, self.marketplace, tx.now, self.limit, settled).await?;
         let mut items = Vec::new();
@@ -110,6 +119,25 @@ impl Command for Claim {
 /// How long what is due but held back waits until it is looked at again.
 const HELD_BACK: Duration = Duration::from_millis(100);
 
+fn lease(marketplace: MarketplaceId) -> String {
+    format!("push:{marketplace}")
+}
+
+/// Gives a marketplace free for another node, instead of letting the lease run out.
+struct Release {
+    marketplace: MarketplaceId,
+    owner: String,
+}
+
+impl Command for Release {
+    type Output = ();
+    type Error = DbError;
+
+    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        leases::release(&mut tx.conn, &lease(self.marketplace), &self.owner).await
+    }
+}
+
 /// The pusher of one connection.
 pub struct Pusher {
     pub kit: Kit,
@@ -123,17 +151,47 @@ pub struct Pusher {
 
 /// What one look at the table found.
 struct Look {
+    /// Whether the lease is ours.
+    ours: bool,
     batches: Vec<Vec<DueRow>>,
     sent_at: Timestamp,
     /// When to look again, if nobody rings before.
     again: Option<Duration>,
 }
 
+/// Whether anything may be sent to a marketplace now.
+struct Road {
+    breaker: Breaker,
+    /// It asked to be left alone until then; that holds for all its listings, not just the one it answered so.
+    shut_until: Option<Timestamp>,
+}
+
+impl Road {
+    fn may_send(&mut self, now: Timestamp) -> Permit {
+        match self.shut_until {
+            Some(until) if now < until => Permit::No { until },
+            _ => self.breaker.may_send(now),
+        }
+    }
+
+    fn note(&mut self, now: Timestamp, outcome: &Outcome, unit_random: f64) {
+        match outcome {
+            Outcome::Applied | Outcome::Permanent { .. } => self.breaker.on_success(now),
+            Outcome::Retry { throttled: true, after, .. } => {
+                self.breaker.on_throttled(now);
+                let asked = after.map(|after| now.plus(after.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)));
+                self.shut_until = self.shut_until.max(asked);
+            }
+            Outcome::Retry { .. } | Outcome::Unknown { .. } | Outcome::Auth { .. } => self.breaker.on_failure(now, unit_random),
+        }
+    }
+}
+
 impl Pusher {
     /// Pushes until told to stop; then finishes what is under way.
     pub async fn run(&self, stop: CancellationToken) {
         let bell = self.pushers.bell(self.connection.id);
-        let mut breaker = Breaker::new(self.limits.breaker);
+        let mut road = Road { breaker: Breaker::new(self.limits.breaker), shut_until: None };
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
         let mut fresh = true;
         let mut wait = Duration::ZERO;
@@ -143,9 +201,9 @@ impl Pusher {
             tokio::select! {
                 biased;
                 Some(ended) = under_way.next(), if !under_way.is_empty() => {
-                    self.note(&mut breaker, ended);
-                    // What the answer made due has rung the bell; only a full house has to look for itself.
-                    if under_way.len() + 1 < self.limits.concurrency {
+                    let healed = self.note(&mut road, ended);
+                    // What the answer made due has rung the bell. A full house has to look for itself, and so has one that was shut.
+                    if under_way.len() + 1 < self.limits.concurrency && !healed {
                         continue;
                     }
                 }
@@ -159,7 +217,8 @@ impl Pusher {
                 continue;
             }
             let now = self.kit.clock.now();
-            let slots = match breaker.may_send(now) {
+            let permit = road.may_send(now);
+            let slots = match permit {
                 Permit::Yes => slots,
                 Permit::OneProbe => 1,
                 Permit::No { until } => {
@@ -169,7 +228,11 @@ impl Pusher {
             };
             match self.look(slots, fresh).await {
                 Ok(look) => {
-                    fresh = false;
+                    fresh &= !look.ours;
+                    if permit == Permit::OneProbe && look.batches.is_empty() {
+                        // Nothing was due yet, so nothing was tried: the next that is due may.
+                        road.breaker.on_throttled(now);
+                    }
                     wait = look.again.unwrap_or(self.limits.idle).min(self.limits.idle);
                     for batch in look.batches {
                         under_way.push(self.send(batch, look.sent_at));
@@ -182,7 +245,11 @@ impl Pusher {
             }
         }
         while let Some(ended) = under_way.next().await {
-            self.note(&mut breaker, ended);
+            self.note(&mut road, ended);
+        }
+        let release = Release { marketplace: self.connection.id, owner: self.owner.clone() };
+        if let Err(error) = self.writer.run_patiently(release).await {
+            tracing::debug!(marketplace = %self.connection.code, %error, "the lease was not given back and will run out");
         }
     }
 
@@ -200,7 +267,9 @@ impl Pusher {
         let limit = i64::try_from(slots * per_request).unwrap_or(i64::MAX);
         let claim = Claim { marketplace: self.connection.id, owner: self.owner.clone(), limit, fresh, limits: self.limits };
         match self.writer.run_patiently(claim).await? {
-            Claimed::NotOurs => Ok(Look { batches: Vec::new(), sent_at: self.kit.clock.now(), again: None }),
+            // Its owner may be gone: asked again before long, whatever database this is.
+            Claimed::NotOurs => Ok(self.nothing(false, Some(self.limits.lease / 3))),
+            Claimed::Resting => Ok(self.nothing(true, None)),
             Claimed::Items { items, sent_at, next_due } => {
                 let batches: Vec<Vec<DueRow>> = items.chunks(per_request).map(<[DueRow]>::to_vec).collect();
                 // A full claim means there may be more at once; otherwise the next is known. What is due but was not given (an
@@ -208,9 +277,13 @@ impl Pusher {
                 let soonest = if items.is_empty() { HELD_BACK } else { Duration::from_millis(1) };
                 let full = items.len() as i64 == limit;
                 let again = if full { Some(Duration::ZERO) } else { next_due.map(|due| due.since(sent_at).max(soonest)) };
-                Ok(Look { batches, sent_at, again })
+                Ok(Look { ours: true, batches, sent_at, again })
             }
         }
+    }
+
+    fn nothing(&self, ours: bool, again: Option<Duration>) -> Look {
+        Look { ours, batches: Vec::new(), sent_at: self.kit.clock.now(), again }
     }
 
     async fn send(&self, batch: Vec<DueRow>, sent_at: Timestamp) -> Vec<Outcome> {
@@ -253,23 +326,19 @@ impl Pusher {
         }
     }
 
-    fn note(&self, breaker: &mut Breaker, outcomes: Vec<Outcome>) {
+    /// Gives whether the circuit closed by this.
+    fn note(&self, road: &mut Road, outcomes: Vec<Outcome>) -> bool {
         let now = self.kit.clock.now();
-        let was_closed = breaker.is_closed();
+        let was_closed = road.breaker.is_closed();
         for outcome in outcomes {
-            match outcome {
-                Outcome::Applied | Outcome::Permanent { .. } => breaker.on_success(now),
-                Outcome::Retry { throttled: true, .. } => breaker.on_throttled(now),
-                Outcome::Retry { .. } | Outcome::Unknown { .. } | Outcome::Auth { .. } => {
-                    breaker.on_failure(now, self.kit.chance.unit());
-                }
-            }
+            road.note(now, &outcome, self.kit.chance.unit());
         }
-        if was_closed != breaker.is_closed() {
-            let open = !breaker.is_closed();
-            self.kit.metrics.circuit(&self.connection.code, open);
-            tracing::warn!(marketplace = %self.connection.code, open, "the circuit changed");
+        let closed = road.breaker.is_closed();
+        if was_closed != closed {
+            self.kit.metrics.circuit(&self.connection.code, !closed);
+            tracing::warn!(marketplace = %self.connection.code, open = !closed, "the circuit changed");
         }
+        closed && !was_closed
     }
 }
 

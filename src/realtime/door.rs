@@ -9,10 +9,10 @@ use super::engine::Engine;
 use super::gate::{Permit, Refusal};
 use super::hub::Subscription;
 use super::origin::{self, Origin};
-use super::problem::problem;
 use super::protocol::SUBPROTOCOL;
 use super::query::StockQuery;
 use super::settings::RealtimeSettings;
+use crate::http::problem::Problem;
 
 /// An answer instead of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +44,20 @@ impl Turned {
     }
 
     pub(crate) fn response(&self) -> HttpResponse {
-        let mut response = problem(self.status, self.slug, self.title, &self.detail);
+        // Whole by itself, and with its id once it has passed the App's middleware.
+        let problem = self.problem();
+        let mut response = problem.respond(None);
+        response.extensions_mut().insert(problem);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         for (name, value) in self.headers() {
             headers.insert(name, HeaderValue::from_static(value));
         }
         response
+    }
+
+    pub(crate) fn problem(&self) -> Problem {
+        Problem::new(self.status, self.slug, self.title, self.detail.clone())
     }
 
     pub(crate) fn headers(&self) -> Vec<(header::HeaderName, &'static str)> {

@@ -35,6 +35,9 @@ struct Inner {
     gate: Gate,
     stats: Stats,
     closing: CancellationToken,
+    stream: Uuid,
+    /// Requests that were answered before the App saw them.
+    requests: AtomicU64,
 }
 
 /// Which SKUs a question is about.
@@ -77,8 +80,15 @@ impl Engine {
                 gate: Gate::default(),
                 stats: Stats::default(),
                 closing: CancellationToken::new(),
+                stream,
+                requests: AtomicU64::new(0),
             }),
         }
+    }
+
+    /// Names a request that the App's middleware, which names all others, does not see.
+    pub(crate) fn request_id(&self) -> String {
+        format!("{}-{}", self.inner.stream.simple(), self.inner.requests.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Loads the table at start, before browsers are let in.

@@ -28,7 +28,6 @@ mod gate;
 mod hub;
 mod origin;
 mod poll;
-mod problem;
 mod query;
 mod rest;
 mod socket;

@@ -17,7 +17,6 @@ use super::door::{self, Guest, Turned};
 use super::engine::Engine;
 use super::frame::Format;
 use super::hub::{self, Arrival, Wire};
-use super::problem;
 use super::protocol::SUBPROTOCOL;
 use super::settings::RealtimeSettings;
 use super::socket::SocketTask;
@@ -49,7 +48,7 @@ impl Upgrading {
         let Self { request, mut io, early, owed } = self;
         let guest = match door::knock(engine, settings, request.head(), on_loopback) {
             Ok(guest) => guest,
-            Err(turned) => return say_and_end(&mut io, owed, &refusal(&turned)).await,
+            Err(turned) => return say_and_end(&mut io, owed, &refusal(&turned, &engine.request_id())).await,
         };
         tracing::debug!(peer = ?request.head().peer_addr, accepted = guest.permit.is_ok(), "stock socket");
         let mut lead = owed;
@@ -110,14 +109,16 @@ fn write_handshake(out: &mut BytesMut, request: &Request, named_protocol: bool) 
     out.put_slice(b"\r\n");
 }
 
-fn refusal(turned: &Turned) -> Bytes {
-    let body = problem::body(turned.status, turned.slug, turned.title, &turned.detail);
+fn refusal(turned: &Turned, request_id: &str) -> Bytes {
+    tracing::debug!(request.id = request_id, slug = turned.slug, detail = turned.detail, "a stock socket was refused");
+    let body = turned.problem().document(Some(request_id)).to_string();
     let mut out = BytesMut::with_capacity(512);
     for part in ["HTTP/1.1 ", turned.status.as_str(), " ", turned.status.canonical_reason().unwrap_or_default(), "\r\n"] {
         out.put_slice(part.as_bytes());
     }
     write_header(&mut out, "content-type", b"application/problem+json");
     write_header(&mut out, "content-length", body.len().to_string().as_bytes());
+    write_header(&mut out, "x-request-id", request_id.as_bytes());
     write_header(&mut out, "cache-control", b"no-store");
     write_header(&mut out, "connection", b"close");
     for (name, value) in turned.headers() {

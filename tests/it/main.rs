@@ -8,5 +8,6 @@
 
 mod support;
 mod db;
+mod http;
 mod pipeline;
 mod realtime;

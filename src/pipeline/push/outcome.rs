@@ -49,6 +49,7 @@ impl Command for Settle {
             }
             if ended.outcome == Outcome::Applied {
                 gone_back.push(format!("listing-gap:{}", row.id));
+                gone_back.push(format!("marketplace-auth:{}", self.connection.code));
             }
         }
         pushes::settle(&mut tx.conn, &settled, tx.now).await?;

@@ -1,1 +1,4 @@
 mod scenarios;
+mod signatures;
+mod dead_marketplace;
+mod restart;

@@ -10,6 +10,7 @@ pub const SERVER_VARIABLE: &str = "STOCKHUB_TEST_DATABASE_URL";
 
 pub struct TestDatabase {
     pub url: String,
+    /// Goes with the test, and the SQLite file in it.
     pub folder: tempfile::TempDir,
 }
 

@@ -73,6 +73,40 @@ impl Http {
     }
 }
 
+impl Http {
+    /// Bytes as they are, in these pieces; what comes back until the hub closes. A hub that answers early may close while it is
+    /// still written to, so failing to write is no failure.
+    pub async fn raw(&self, pieces: &[&[u8]]) -> Answer {
+        let stream = TcpStream::connect(self.address).await.expect("a connection");
+        let (mut reading, mut writing) = stream.into_split();
+        let write = async {
+            for piece in pieces {
+                if writing.write_all(piece).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let read = async {
+            let (mut bytes, mut buffer) = (Vec::new(), [0_u8; 4096]);
+            loop {
+                match reading.read(&mut buffer).await {
+                    Ok(count) if count > 0 => bytes.extend_from_slice(&buffer[..count]),
+                    _ => return bytes,
+                }
+                if parse(&bytes).is_some() {
+                    return bytes;
+                }
+            }
+        };
+        let bytes = tokio::select! {
+            bytes = read => bytes,
+            () = write => unreachable!("writing never ends"),
+        };
+        parse(&bytes).unwrap_or_else(|| panic!("no whole answer: {:?}", String::from_utf8_lossy(&bytes)))
+    }
+}
+
 fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;

@@ -40,6 +40,8 @@ pub struct Plan {
     /// Lines added inside each shop's `[marketplaces.policy]`.
     pub policy: String,
     pub stock_feed: &'static str,
+    /// Seconds a stop may take.
+    pub shutdown_timeout_s: u32,
     /// SKU and stock: made in the hub, listed in every shop as `CODE-SKU`, and on the shops' shelves.
     pub products: Vec<(&'static str, i64)>,
 }
@@ -52,6 +54,7 @@ impl Default for Plan {
             marketplaces: "[[marketplaces]]\ncode = \"olx\"\nadapter = \"manual\"\n".into(),
             policy: String::new(),
             stock_feed: "delta",
+            shutdown_timeout_s: 30,
             products: vec![("PHONE-001", 50)],
         }
     }
@@ -180,7 +183,7 @@ pub fn settings(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> S
 
 /// The same as a file, for a hub in a process of its own; its environment must hold T_ADMIN, T_STORE and T_SECRET.
 pub fn settings_text(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> String {
-    let mut text = String::from("[server]\nbind = \"127.0.0.1:0\"\nworkers = 1\n");
+    let mut text = format!("[server]\nbind = \"127.0.0.1:0\"\nworkers = 1\nshutdown_timeout_s = {}\n", plan.shutdown_timeout_s);
     if !database.is_sqlite() {
         text += &format!("[security]\nmaster_key = \"{}\"\n", "ab".repeat(32));
     }

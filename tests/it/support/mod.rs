@@ -2,3 +2,5 @@ pub mod browser;
 pub mod database;
 pub mod http;
 pub mod hub;
+pub mod shop;
+pub mod webhook;
