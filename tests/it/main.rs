@@ -9,4 +9,5 @@
 mod support;
 mod db;
 mod pipeline;
+mod proofs;
 mod realtime;
