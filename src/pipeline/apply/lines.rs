@@ -80,7 +80,7 @@ impl Applying {
             let policy = &logged.connection.policy;
             let habits = OwnHabits { sales_decrement: policy.own_sales_decrement, cancel_restock: policy.own_cancel_restock };
             let own = own_change(habits, &before, &after, update);
-            self.expect(&logged.connection, listing, own, update.at);
+            self.expect(logged, listing, own, update.at);
         }
         let location = self.location(row.location_id, product, row.units * after.sold_units(), &logged.connection);
         let Some(location) = location else { return Ok(()) };
@@ -121,7 +121,7 @@ impl Applying {
             return Ok(());
         }
         self.book.delta_line(tx, &key, listing, &state, &parts, &self.working, logged.connection.currency.as_deref());
-        self.expect(&logged.connection, listing, OwnChange::By(delta.change), delta.at);
+        self.expect(logged, listing, OwnChange::By(delta.change), delta.at);
         for place in self.book.all_lines(&key) {
             let row = self.book.row(place).clone();
             let Some(product) = row.product_id else { continue };
