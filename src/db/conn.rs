@@ -35,6 +35,7 @@ macro_rules! run {
         let statement: &'static $crate::db::sql::Sql = &$sql;
         let conn: &mut $crate::db::conn::Conn<'_> = $conn;
         let text = statement.text(conn.dialect());
+        $crate::db::tally::statement();
         match conn {
             $crate::db::conn::Conn::Sqlite(c) =>
                 sqlx::$query::<sqlx::Sqlite $(, $row)?>(text)$(.bind($bind))*.$method(&mut **c).await.map(|done| done.into()),

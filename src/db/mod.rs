@@ -6,6 +6,7 @@
 mod conn;
 pub mod error;
 mod migrate;
+pub mod tally;
 pub mod sql;
 mod types;
 mod url;
@@ -210,6 +211,7 @@ impl WriteConnection {
     }
 
     pub async fn begin(&mut self) -> Result<(), DbError> {
+        tally::transaction();
         match self.conn().dialect() {
             // The write lock is taken now: a later upgrade from reading could fail with BUSY and ignore the busy timeout.
             Dialect::Sqlite => self.plain("begin", "BEGIN IMMEDIATE").await,

@@ -27,7 +27,8 @@ statements! {
         SELECT {id 0}, {id 1}, {text 2}, {int 3}, {text 4}, {text 5}, {id 6}, {id 7}, {id 8}, {int 9}, {int 10}, {int 11}, \
             {int 12}, {int 13}, {int 14}, {int 15}, {int 16}, {int 17}, {int 18}, {int 19}, {int 20}, {int 21}, {int 22}, \
             {text 23}, {int 24}, {int 25}, {int 25} \
-        FROM {rows} WHERE TRUE ON CONFLICT (id) DO UPDATE SET listing_id = excluded.listing_id, product_id = excluded.product_id, \
+        FROM {rows} WHERE TRUE ON CONFLICT (id) DO UPDATE SET external_product = excluded.external_product, external_sku = excluded.external_sku, \
+            listing_id = excluded.listing_id, product_id = excluded.product_id, \
             location_id = excluded.location_id, units = excluded.units, ordered = excluded.ordered, \
             stated_total = excluded.stated_total, stated_at = excluded.stated_at, \
             cancelled = excluded.cancelled, shipped = excluded.shipped, returned = excluded.returned, \

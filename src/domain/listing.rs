@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::order::{LineState, LineUpdate};
 use super::time::Timestamp;
 
 /// The latest push of a listing.
@@ -49,13 +50,67 @@ pub enum OwnChange {
     By(i64),
     /// It left it alone.
     None,
-    /// Nobody says.
+    /// Nobody says by how much.
     Unknown,
+    /// It changed it at a time that is not the fact's: one fact told of several changes, or one came late. Not even a push that
+    /// came after the fact's time is known to have overwritten that.
+    Unplaced,
+}
+
+/// What a marketplace does to its own number by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnHabits {
+    pub sales_decrement: bool,
+    /// `None`: nobody says.
+    pub cancel_restock: Option<bool>,
+}
+
+/// What a marketplace did to its own number for a fact that took an order line from one state to the next, in listing units.
+///
+/// The numbers of an order are totals, so a fact that overtook another one tells of both their changes, and the one overtaken
+/// tells of a time we had wrong. A create that comes after its cancel is the plainest case: nothing moves in the ledger, but the
+/// marketplace sold, perhaps was pushed to, and perhaps gave back.
+pub fn own_change(habits: OwnHabits, before: &LineState, after: &LineState, update: &LineUpdate) -> OwnChange {
+    let taken = |state: &LineState| state.ordered.unwrap_or(0).max(state.shipped);
+    let given = |state: &LineState| taken(state) - state.sold_units() + state.returned_units().0;
+    let (sold, back) = (taken(after) - taken(before), given(after) - given(before));
+    match (sold, back) {
+        (0, 0) if came_late(habits, after, update) => OwnChange::Unplaced,
+        (0, 0) => OwnChange::None,
+        (_, 0) => {
+            if habits.sales_decrement {
+                OwnChange::By(-sold)
+            } else {
+                OwnChange::None
+            }
+        }
+        (0, _) => match habits.cancel_restock {
+            Some(true) => OwnChange::By(back),
+            Some(false) if back > 0 => OwnChange::None,
+            _ => OwnChange::Unknown,
+        },
+        _ if !habits.sales_decrement && habits.cancel_restock == Some(false) => OwnChange::None,
+        _ => OwnChange::Unplaced,
+    }
+}
+
+/// Whether the fact tells an earlier total of something that was counted, at a later time, from a newer one.
+fn came_late(habits: OwnHabits, after: &LineState, update: &LineUpdate) -> bool {
+    let stated = after.stated.map(|stated| stated.total);
+    let earlier = |told: Option<i64>, known: i64| told.is_some_and(|told| 0 < told && told < known);
+    let number = |quantity: Option<super::quantity::Quantity>| quantity.map(super::quantity::Quantity::get);
+    let ordered = number(update.ordered).filter(|told| Some(*told) != stated);
+    let sale = earlier(ordered, after.ordered.unwrap_or(0));
+    // Where nothing was ordered yet, nothing was counted yet.
+    let known = after.ordered.is_some();
+    let back = known && (earlier(number(update.cancelled), after.cancelled) || earlier(number(update.returned), after.returned));
+    sale && habits.sales_decrement || back && habits.cancel_restock != Some(false)
 }
 
 /// `expected` after a fact.
 pub fn expected_after(expected: Option<i64>, own: OwnChange, position: Position) -> Option<i64> {
     match (expected?, own, position) {
+        (_, OwnChange::Unplaced, _) => None,
         (value, OwnChange::None | OwnChange::By(0), _) | (value, _, Position::Before) => Some(value),
         (value, OwnChange::By(change), Position::After) => Some(value.saturating_add(change)),
         (_, OwnChange::Unknown, _) | (_, OwnChange::By(_), Position::Unknown) => None,
@@ -123,6 +178,43 @@ mod tests {
         assert_eq!(expected_after(Some(50), OwnChange::None, Position::Unknown), Some(50));
         assert_eq!(expected_after(Some(50), OwnChange::Unknown, Position::After), None);
         assert_eq!(expected_after(None, OwnChange::By(-3), Position::After), None);
+    }
+
+    fn told(ordered: Option<i64>, cancelled: Option<i64>) -> LineUpdate {
+        let quantity = |n| crate::domain::quantity::Quantity::parse(n).ok();
+        LineUpdate { ordered: ordered.and_then(quantity), cancelled: cancelled.and_then(quantity), ..LineUpdate::default() }
+    }
+
+    /// What each of these facts, in this order, says of the marketplace's own number.
+    fn changes(cancel_restock: Option<bool>, facts: &[LineUpdate]) -> Vec<OwnChange> {
+        let habits = OwnHabits { sales_decrement: true, cancel_restock };
+        let mut state = LineState::default();
+        let mut step = |update: &LineUpdate| {
+            let after = crate::domain::order::merge(&state, update);
+            own_change(habits, &std::mem::replace(&mut state, after.clone()), &after, update)
+        };
+        facts.iter().map(&mut step).collect()
+    }
+
+    #[test]
+    fn a_sale_lowers_and_a_cancel_raises_as_the_marketplace_has_it() {
+        let facts = [told(Some(3), None), told(None, Some(1)), told(None, Some(1)), told(None, Some(3))];
+        let of = |restock| changes(restock, &facts)[1..].to_vec();
+        assert_eq!(changes(None, &facts)[0], OwnChange::By(-3));
+        assert_eq!(of(Some(true)), [OwnChange::By(1), OwnChange::None, OwnChange::By(2)]);
+        assert_eq!(of(Some(false)), [OwnChange::None; 3]);
+        assert_eq!(of(None), [OwnChange::Unknown, OwnChange::None, OwnChange::Unknown]);
+    }
+
+    #[test]
+    fn what_was_overtaken_has_no_place_in_time() {
+        let cancelled_first = [told(None, Some(3)), told(Some(3), None)];
+        for restock in [Some(true), Some(false), None] {
+            assert_eq!(changes(restock, &cancelled_first), [OwnChange::None, OwnChange::Unplaced], "{restock:?}");
+        }
+        let second_cancel_first = [told(Some(3), None), told(None, Some(2)), told(None, Some(1))];
+        assert_eq!(changes(Some(true), &second_cancel_first)[1..], [OwnChange::By(2), OwnChange::Unplaced]);
+        assert_eq!(expected_after(Some(50), OwnChange::Unplaced, Position::Before), None);
     }
 
     #[test]

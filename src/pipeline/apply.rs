@@ -12,12 +12,12 @@ use super::log::Logged;
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
 use crate::db::alerts::{self, NewAlert};
-use crate::db::listings::{self, ItemQuery};
+use crate::db::listings::{self, ItemQuery, ListingRow};
 use crate::db::webhooks::{self, PendingWebhook, WebhookResult};
 use crate::db::{self, DbError};
 use crate::domain::fact::{Fact, Item, OrderFact, StockDelta, StockObservation};
 use crate::domain::ids::{ListingId, MovementId, ProductId};
-use crate::domain::listing::{OwnChange, PushWindow, expected_after};
+use crate::domain::listing::{OwnChange, Position, PushWindow, expected_after};
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::{Connection, Incoming, StockFeed, Verdict};
@@ -162,6 +162,12 @@ fn result(logged: &Logged, outcome: Outcome) -> WebhookResult {
         failed_attempts: 0,
         next_attempt_at: None,
     }
+}
+
+/// Where a fact lies relative to the latest push of its listing.
+fn position(row: &ListingRow, connection: &Connection, at: Option<Timestamp>) -> Position {
+    let window = PushWindow { sent_at: row.sent_at, acked_at: row.acked_at, in_flight: row.push_state == "in_flight" };
+    window.position(at, connection.policy.clock_tolerance)
 }
 
 /// Whether an order fact of this connection moves stock.
@@ -321,6 +327,10 @@ impl Applying {
     fn check_gap(&mut self, tx: &Tx<'_>, logged: &Logged, id: ListingId, delta: &StockDelta) {
         let Some(listing) = self.working.listings.get_mut(&id) else { return };
         let Some(expected) = listing.row.expected.filter(|expected| *expected != delta.previous) else { return };
+        // What it showed before our latest push is not what we believe of it since.
+        if position(&listing.row, &logged.connection, delta.at) == Position::Before {
+            return;
+        }
         tx.kit.metrics.gaps.inc();
         listing.row.expected = None;
         listing.changed = true;
@@ -340,21 +350,27 @@ impl Applying {
                 message,
             });
         }
+        self.look_again(logged, id, delta.at);
     }
 
-    /// What a fact tells about the number its own marketplace shows now.
-    fn expect(&mut self, connection: &Connection, listing: ListingId, own: OwnChange, at: Option<Timestamp>) {
-        let Some(listing) = self.working.listings.get_mut(&listing) else { return };
-        let window = PushWindow {
-            sent_at: listing.row.sent_at,
-            acked_at: listing.row.acked_at,
-            in_flight: listing.row.push_state == "in_flight",
-        };
-        let position = window.position(at, connection.policy.clock_tolerance);
+    /// What a fact tells about the number its own marketplace shows now. Its listings are then looked at again, also where no
+    /// stock moves: a number that became unknown has to be confirmed.
+    fn expect(&mut self, logged: &Logged, id: ListingId, own: OwnChange, at: Option<Timestamp>) {
+        let Some(listing) = self.working.listings.get_mut(&id) else { return };
+        let position = position(&listing.row, &logged.connection, at);
         let expected = expected_after(listing.row.expected, own, position);
-        if expected != listing.row.expected {
-            listing.row.expected = expected;
-            listing.changed = true;
+        if expected == listing.row.expected {
+            return;
+        }
+        listing.row.expected = expected;
+        listing.changed = true;
+        self.look_again(logged, id, at);
+    }
+
+    fn look_again(&mut self, logged: &Logged, id: ListingId, at: Option<Timestamp>) {
+        let parts = self.working.components.get(&id).cloned().unwrap_or_default();
+        for (product, _) in parts {
+            self.working.touch(product, Self::cause(logged, "", "api_sync", at));
         }
     }
 

@@ -6,7 +6,7 @@ use super::Tx;
 use super::working::Working;
 use crate::db::DbError;
 use crate::db::orders::{self, LineRow, NewOrder, OrderUpdate};
-use crate::domain::fact::LineFact;
+use crate::domain::fact::{Item, LineFact};
 use crate::domain::ids::{ListingId, LocationId, MarketplaceId, OrderId, ProductId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{LineState, Posting, Stated};
@@ -160,10 +160,12 @@ impl Book {
             order.cancel_all = true;
             order.changed = true;
         }
-        let newer = at.is_none_or(|at| order.source_updated_at.is_none_or(|known| at >= known));
+        // The newest fact names the status; of facts with one time, or none, the one that comes later in an order's life. So the
+        // order in which they arrive does not show.
+        let newer = (at, stage(status)) > (order.source_updated_at, stage(&order.status));
         // A create that comes after its cancel does not bring the order back.
         let status = if order.cancel_all { "cancelled" } else { status };
-        if newer && order.status != status {
+        if (newer || order.cancel_all) && order.status != status {
             order.status = status.to_owned();
             order.changed = true;
         }
@@ -229,7 +231,8 @@ impl Book {
 
     /// Makes sure a line exists whose listing is not known; what is said of it is kept until it is.
     pub fn unmapped_line(&mut self, tx: &Tx<'_>, key: &OrderKey, fact: &LineFact) {
-        if !self.lines(key, &fact.line_key).is_empty() {
+        if let Some(place) = self.lines(key, &fact.line_key).first().copied() {
+            self.name_line(place, fact);
             return;
         }
         let Some(order) = self.order(key).map(|order| order.id) else { return };
@@ -238,6 +241,16 @@ impl Book {
         line.external_sku = fact.item.sku.clone();
         line.occurred_at = fact.update.at;
         self.add_line(&(key.marketplace_id, key.external_id.clone()), line, true);
+    }
+
+    /// A cancel that came first may have named the line alone; what it is called is needed to map it.
+    fn name_line(&mut self, place: LinePlace, fact: &LineFact) {
+        let row = &mut self.lines[place.0];
+        if row.external_product.is_none() && row.external_sku.is_none() && fact.item != Item::default() {
+            row.external_product = fact.item.product_id.clone();
+            row.external_sku = fact.item.sku.clone();
+            self.changed[place.0] = true;
+        }
     }
 
     /// Makes sure a line exists, one row per part of its listing, with price and cost as they are now.
@@ -358,6 +371,15 @@ impl Book {
             .map(|o| OrderUpdate { id: o.id, status: o.status, cancel_all: o.cancel_all, source_updated_at: o.source_updated_at })
             .collect();
         if updates.is_empty() { Ok(()) } else { orders::update(&mut tx.conn, &updates, tx.now).await }
+    }
+}
+
+fn stage(status: &str) -> u8 {
+    match status {
+        "created" => 0,
+        "cancelled" => 2,
+        "returned" => 3,
+        _ => 1,
     }
 }
 

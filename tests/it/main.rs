@@ -10,4 +10,5 @@ mod support;
 mod db;
 mod http;
 mod pipeline;
+mod proofs;
 mod realtime;

@@ -4,7 +4,7 @@ use super::{Applying, Outcome, Resolution};
 use crate::db::DbError;
 use crate::domain::fact::{DeltaReason, LineFact, StockDelta};
 use crate::domain::ids::{ListingId, LocationId};
-use crate::domain::listing::OwnChange;
+use crate::domain::listing::{OwnChange, OwnHabits, own_change};
 use crate::domain::order::{self, Fulfilment, LineState, LineUpdate};
 use crate::domain::quantity::Delta;
 use crate::domain::time::Timestamp;
@@ -69,12 +69,18 @@ impl Applying {
         self.book.set_state(place, &after);
         let row = self.book.row(place).clone();
         let Some(product) = row.product_id else {
-            outcome.unmapped.push(row.external_sku.clone().or(row.external_product.clone()).unwrap_or(row.line_key.clone()));
+            match row.external_sku.or(row.external_product) {
+                Some(name) => outcome.unmapped.push(name),
+                // It names a line and nothing else: it waits for the create, no mapping could help it.
+                None => outcome.note = Some("kept until the order's create tells what the line is"),
+            }
             return Ok(());
         };
         if let (Some(listing), 0) = (row.listing_id, row.component) {
-            let own = own_change(&logged.connection, &before, &after);
-            self.expect(&logged.connection, listing, own, update.at);
+            let policy = &logged.connection.policy;
+            let habits = OwnHabits { sales_decrement: policy.own_sales_decrement, cancel_restock: policy.own_cancel_restock };
+            let own = own_change(habits, &before, &after, update);
+            self.expect(logged, listing, own, update.at);
         }
         let location = self.location(row.location_id, product, row.units * after.sold_units(), &logged.connection);
         let Some(location) = location else { return Ok(()) };
@@ -115,7 +121,7 @@ impl Applying {
             return Ok(());
         }
         self.book.delta_line(tx, &key, listing, &state, &parts, &self.working, logged.connection.currency.as_deref());
-        self.expect(&logged.connection, listing, OwnChange::By(delta.change), delta.at);
+        self.expect(logged, listing, OwnChange::By(delta.change), delta.at);
         for place in self.book.all_lines(&key) {
             let row = self.book.row(place).clone();
             let Some(product) = row.product_id else { continue };
@@ -155,21 +161,5 @@ fn sale_type(connection: &Connection) -> &'static str {
     match connection.kind {
         Kind::Api | Kind::Polling => "marketplace_sale",
         Kind::Storefront | Kind::Manual => "sale",
-    }
-}
-
-/// What the marketplace did to its own number, in units of the listing.
-fn own_change(connection: &Connection, before: &LineState, after: &LineState) -> OwnChange {
-    let back = |state: &LineState| state.returned_units().0;
-    let sold = after.sold_units() - before.sold_units();
-    let given_back = (-sold).max(0) + (back(after) - back(before));
-    match (sold, given_back) {
-        (_, given) if given > 0 => match connection.policy.own_cancel_restock {
-            Some(true) => OwnChange::By(given - sold.max(0)),
-            Some(false) => OwnChange::None,
-            None => OwnChange::Unknown,
-        },
-        (sold, _) if sold > 0 && connection.policy.own_sales_decrement => OwnChange::By(-sold),
-        _ => OwnChange::None,
     }
 }
