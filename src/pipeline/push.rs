@@ -197,7 +197,10 @@ impl Pusher {
         let limit = i64::try_from(slots * per_request).unwrap_or(i64::MAX);
         let claim = Claim { marketplace: self.connection.id, owner: self.owner.clone(), limit, fresh, limits: self.limits };
         match self.writer.run_patiently(claim).await? {
-            Claimed::NotOurs => Ok(Look { batches: Vec::new(), sent_at: self.kit.clock.now(), again: None }),
+            // Its holder may have been killed: looked at again until the lease has run out.
+            Claimed::NotOurs => {
+                Ok(Look { batches: Vec::new(), sent_at: self.kit.clock.now(), again: Some(self.limits.lease / 3) })
+            }
             Claimed::Items { items, sent_at, next_due } => {
                 let batches: Vec<Vec<DueRow>> = items.chunks(per_request).map(<[DueRow]>::to_vec).collect();
                 // A full claim means there may be more at once; otherwise the next is known.
