@@ -4,6 +4,8 @@
 //! `world` is what survives the kills, `process` the hub's own process, `senders` and `oracle` the load and what is known of it,
 //! `observer` a shopper's page, `checker` the judge, `campaign` one run. A failing run prints its seed and the line that repeats it.
 
+#[cfg(debug_assertions)]
+mod breakages;
 mod campaign;
 mod checker;
 mod observer;

@@ -10,6 +10,7 @@ use stockhub::clock::Clock;
 use stockhub::domain::quantity::Quantity;
 use stockhub::domain::sku::Sku;
 use stockhub::simulator::World as Simulated;
+use stockhub::simulator::chaos::Chaos;
 use stockhub::simulator::http_client::Target;
 use stockhub::simulator::marketplace::{Marketplace, MarketplaceSettings};
 use stockhub::simulator::server::ShopServer;
@@ -63,6 +64,11 @@ impl World {
             ShopServer::start(simulated.clone(), any, MarketplaceSettings::new(code, shelf.clone())).expect("a shop opens")
         });
         let shops = Vec::from(shops);
+        // Slow enough that a kill meets pushes on their way, both before and after the shop took them.
+        let slow = Chaos { latency_ms: (0, 15), answer_delay_ms: (0, 15), ..Chaos::default() };
+        for shop in &shops {
+            shop.market().set_chaos(slow.clone()).expect("good chaos");
+        }
         // Every run takes another port, whatever its seed: two tests of one binary run side by side.
         let address = free_address(&mut fastrand::Rng::with_seed(seed ^ (u64::from(shops[0].address().port()) << 32)));
         let process = Process::new(database.folder.path().to_owned(), address, &config(&database, address, &shops), breakage);
@@ -182,7 +188,7 @@ fn config(database: &TestDatabase, address: SocketAddr, shops: &[ShopServer]) ->
     let mut text = format!(
         "[server]\nbind = \"{address}\"\nworkers = 1\nshutdown_timeout_s = 8\n[database]\nurl = \"{}\"\nreaders = 4\n\
          [security]\nmaster_key = \"env:T_MASTER\"\n[auth]\nbootstrap_admin_token = \"env:T_ADMIN\"\nstorefront_keys = [\"env:T_STORE\"]\n\
-         [push]\nmin_gap_ms = 100\nzombie_window_ms = {ZOMBIE_MS}\ntimeout_ms = 1000\nconnect_timeout_ms = 500\nlease_ms = 3000\n\
+         [push]\nmin_gap_ms = 100\nzombie_window_ms = {ZOMBIE_MS}\ntimeout_ms = 400\nconnect_timeout_ms = 200\nlease_ms = 1000\n\
          [realtime]\nshutdown_drain_ms = 2000\n[log]\nlevel = \"warn\"\nformat = \"json\"\n",
         database.url
     );
