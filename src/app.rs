@@ -278,7 +278,9 @@ fn make_pushers(
         alone: url.is_sqlite(),
         idle: if url.is_sqlite() { Duration::from_secs(60) } else { push.lease() / 3 },
     };
-    let owner = kit.chance.id(kit.clock.now()).to_string();
+    // Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
+    // lease has to run out first.
+    let owner = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
     let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
     pushing
         .map(|connection| {

@@ -8,6 +8,7 @@ mod lines;
 use std::collections::{BTreeSet, HashMap};
 
 use super::Tx;
+use super::breakage::{self, Breakage};
 use super::log::Logged;
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
@@ -28,6 +29,10 @@ pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbE
         return Ok(());
     }
     let results = facts(tx, &list).await?;
+    if breakage::is(Breakage::ApplyTwice) {
+        let again = list.into_iter().map(|one| Logged { event_key: breakage::never_again(one.event_key), ..one });
+        facts(tx, &again.collect::<Vec<_>>()).await?;
+    }
     webhooks::settle(&mut tx.conn, &results, tx.now).await
 }
 

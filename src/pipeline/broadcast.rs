@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::Effects;
+use super::breakage::{self, Breakage};
 use super::push::Pushers;
 use super::writer::AfterCommit;
 use crate::db::{Db, DbError, listings};
@@ -20,6 +21,7 @@ impl AfterCommit for Broadcast {
     fn committed(&self, effects: Effects) {
         if let Some(engine) = self.engine.get()
             && !effects.published.is_empty()
+            && !breakage::is(Breakage::PublishLost)
         {
             engine.publish(effects.published);
         }

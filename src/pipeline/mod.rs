@@ -27,6 +27,7 @@ pub mod explain;
 pub mod push;
 pub mod broadcast;
 pub mod setup;
+mod breakage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::breakage::{self, Breakage};
 use super::intake::Arrival;
 use super::verify::Verified;
 use crate::domain::fact::{Fact, StockDelta};
@@ -17,6 +18,7 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
         // Nothing to go by: the same bytes are the same event. Facts never pass here, see `without_identity`.
         (None, None) => (format!("body:{}", hex::encode(body_hash)), false),
     };
+    let event_key = if breakage::is(Breakage::NoDedupe) { breakage::never_again(event_key) } else { event_key };
     let reading = if explicit_id { reading } else { without_identity(reading) };
     Arrival::new(verified, reading, event_key, explicit_id, body_hash)
 }

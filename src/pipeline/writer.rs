@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::breakage::{self, Breakage};
 use super::intake::{Arrival, Receipt};
 use super::{CommandError, Effects, Kit, Tx, apply, log};
 use crate::db::{self, Db, DbError, WriteConnection};
@@ -276,6 +277,9 @@ async fn attempt(conn: &mut WriteConnection, kit: &Kit, group: &mut [Job]) -> At
     match members(&mut tx, group).await {
         Ok(receipts) => {
             let effects = tx.effects;
+            if breakage::is(Breakage::AckBeforeCommit) {
+                answer_early(group, &receipts).await;
+            }
             match conn.commit().await {
                 Ok(()) => (Ok(()), effects, receipts),
                 Err(error) => {
@@ -341,6 +345,16 @@ fn answer(group: Vec<Job>, receipts: Vec<Receipt>, end: End) {
             Job::Work(work) => work.answer(end),
         }
     }
+}
+
+/// What must never be done; see `breakage`.
+async fn answer_early(group: &mut [Job], receipts: &[Receipt]) {
+    let replies = group.iter_mut().filter_map(|job| if let Job::Arrival(_, reply) = job { Some(reply) } else { None });
+    for (reply, receipt) in replies.zip(receipts) {
+        let (nobody, _) = oneshot::channel();
+        let _ = std::mem::replace(reply, nobody).send(Ok(*receipt));
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
 /// A lost connection is opened again, with a pause that grows to a second. Meanwhile the queue fills and then refuses.

@@ -7,6 +7,7 @@
 )]
 
 mod support;
+mod crash;
 mod db;
 mod http;
 mod pipeline;
