@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::num::NonZeroUsize;
 
 use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, web};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -12,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::engine::Engine;
-use super::problem::problem;
 use super::settings::RealtimeSettings;
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
+use crate::http::problem::Problem;
 
 /// One change. `ts` comes back in the item, so that a client can tell how long it took; what else is said is ignored.
 #[derive(Deserialize)]
@@ -42,17 +43,14 @@ pub async fn serve(
             .app_data(data.1.clone())
             .route("/publish", web::post().to(publish))
             .configure(super::configure)
+            .wrap(from_fn(crate::http::around))
     };
     super::server::run(listener, app, engine, settings, workers, stop).await
 }
 
 /// Answered when the change is handed to the engine.
-async fn publish(body: Bytes, engine: web::Data<Engine>) -> HttpResponse {
-    match serde_json::from_slice::<Change>(&body) {
-        Ok(change) => {
-            engine.publish_next(change.sku, change.stock.get(), change.ts.as_ref());
-            HttpResponse::new(StatusCode::NO_CONTENT)
-        }
-        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid-change", "Not a change", &error.to_string()),
-    }
+async fn publish(body: Bytes, engine: web::Data<Engine>) -> Result<HttpResponse, Problem> {
+    let change: Change = serde_json::from_slice(&body).map_err(|error| Problem::field("/", error.to_string()))?;
+    engine.publish_next(change.sku, change.stock.get(), change.ts.as_ref());
+    Ok(HttpResponse::new(StatusCode::NO_CONTENT))
 }

@@ -52,6 +52,7 @@ const LIMITS: PushLimits = PushLimits {
     breaker: BreakerLimits { failures: 5, open_for: Duration::from_secs(1), open_cap: Duration::from_secs(60) },
     batch_max: 1,
     idle: Duration::from_secs(1),
+    alone: true,
 };
 
 impl Core {
@@ -140,7 +141,7 @@ impl Core {
         let claim = Claim { marketplace, owner: "test".into(), limit: 500, fresh: false, limits: LIMITS };
         match self.app.context.writer.run_patiently(claim).await.unwrap() {
             Claimed::Items { items, sent_at, .. } => items.into_iter().map(|row| Sent { row, at: sent_at }).collect(),
-            Claimed::NotOurs => panic!("nobody else pushes here"),
+            Claimed::NotOurs | Claimed::Resting => panic!("nobody else pushes here"),
         }
     }
 
