@@ -1,6 +1,10 @@
 //! `stockhub bench`: figures of this machine, loopback only. Never part of a test.
 
+mod browser;
+mod figures;
+mod hub;
 mod ingest;
+mod process;
 
 use std::process::ExitCode;
 
