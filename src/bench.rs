@@ -1,7 +1,11 @@
 //! `stockhub bench`: figures of this machine, loopback only. Never part of a test.
 
+mod browser;
 mod fanout;
+mod figures;
+mod hub;
 mod ingest;
+mod process;
 
 use std::process::ExitCode;
 

@@ -33,6 +33,10 @@ pub struct LoadSettings {
     pub skus: Vec<Sku>,
     /// What every SKU shows before its first sale here. Each event sells one unit of it.
     pub opening: i64,
+    /// Units sold here before, by position in `skus`; what is missing counts as none. So that one run can follow another.
+    pub sold: Vec<u64>,
+    /// `stock.updated`, or a word the hub logs and makes nothing of.
+    pub event: &'static str,
     /// Connections, each with one request at a time.
     pub senders: usize,
     pub total: usize,
@@ -54,6 +58,8 @@ impl LoadSettings {
             run: "load".to_owned(),
             skus,
             opening: 1_000_000,
+            sold: Vec::new(),
+            event: "stock.updated",
             senders: 64,
             total: 1_000,
             rate_per_second: None,
@@ -90,6 +96,10 @@ struct Planned {
 pub struct Outcome {
     pub event: usize,
     pub sku: usize,
+    /// What the shop shows of the SKU after this sale.
+    pub shown: i64,
+    /// When it was sent, or was to be sent where there is a beat.
+    pub sent_at: Timestamp,
     /// `None`: no whole answer came. The hub may have it or not.
     pub status: Option<u16>,
     pub latency: Duration,
@@ -178,7 +188,8 @@ struct Shared {
 /// Which SKU is sold by each event, and what it showed before: the numbers of one SKU go down one by one, as a shop's would.
 fn plan(settings: &LoadSettings) -> Result<Vec<Planned>, SimulatorError> {
     let mut dice = Dice::new(settings.seed);
-    let mut stock = vec![settings.opening; settings.skus.len()];
+    let sold = settings.sold.iter().map(|units| i64::try_from(*units).unwrap_or(i64::MAX)).chain(std::iter::repeat(0));
+    let mut stock: Vec<i64> = settings.skus.iter().zip(sold).map(|(_, sold)| settings.opening.saturating_sub(sold)).collect();
     let next = |_| {
         let sku = dice.below(stock.len());
         let left = stock.get_mut(sku).filter(|left| **left > 0)?;
@@ -213,7 +224,8 @@ async fn send(shared: Arc<Shared>) -> Vec<Outcome> {
             client.post(&shared.path, pairs.get(..made.len()).unwrap_or(&[]), &body).await.map(|answer| answer.status)
         };
         let latency = shared.world.now().since(from);
-        outcomes.push(Outcome { event, sku: planned.sku, status: status.ok(), latency });
+        let shown = planned.previous - 1;
+        outcomes.push(Outcome { event, sku: planned.sku, shown, sent_at: from, status: status.ok(), latency });
     }
     outcomes
 }
@@ -224,8 +236,10 @@ fn write_body(shared: &Shared, event: usize, planned: &Planned, body: &mut Vec<u
     let at = shared.start.plus(Duration::from_micros(event as u64));
     let product = format!("{}-{sku}", shared.settings.code.to_uppercase());
     body.clear();
+    let event = shared.settings.event;
+    let sale = StockUpdated { event, ..StockUpdated::new(&product, sku, planned.previous, -1, at, Reason::Sold) };
     // Plain fields into a Vec: this cannot fail.
-    let _ = serde_json::to_writer(&mut *body, &StockUpdated::new(&product, sku, planned.previous, -1, at, Reason::Sold));
+    let _ = serde_json::to_writer(&mut *body, &sale);
 }
 
 fn report(seed: u64, elapsed: Duration, mut outcomes: Vec<Outcome>) -> LoadReport {
@@ -274,12 +288,21 @@ mod tests {
         let of_a: Vec<_> = first.iter().filter(|event| event.sku == 0).map(|event| event.previous).collect();
         assert!(of_a.iter().zip((1..=80).rev()).all(|(previous, wanted)| *previous == wanted));
         assert!(plan(&LoadSettings { opening: 10, ..settings() }).is_err());
+        let later = plan(&LoadSettings { sold: vec![5], ..settings() }).unwrap();
+        assert_eq!(later.iter().find(|event| event.sku == 0).map(|event| event.previous), Some(75));
         assert!(LoadSettings { senders: 0, ..settings() }.check().is_err());
     }
 
     #[test]
     fn latencies_are_ranked_over_answers_only() {
-        let outcome = |event: usize, status, ms| Outcome { event, sku: 0, status, latency: Duration::from_millis(ms) };
+        let outcome = |event: usize, status, ms| Outcome {
+            event,
+            sku: 0,
+            shown: 0,
+            sent_at: Timestamp::from_micros(0),
+            status,
+            latency: Duration::from_millis(ms),
+        };
         let mut outcomes: Vec<_> = (1..=100).map(|n| outcome(n, Some(200), n as u64)).collect();
         outcomes.push(outcome(101, None, 9_999));
         outcomes.push(outcome(102, Some(503), 1));
