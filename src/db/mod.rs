@@ -11,6 +11,7 @@ mod types;
 mod url;
 
 pub mod alerts;
+pub mod history;
 pub mod hub;
 pub mod inventory;
 pub mod leases;
@@ -20,6 +21,7 @@ pub mod movements;
 pub mod orders;
 pub mod products;
 pub mod pushes;
+pub mod reservations;
 pub mod sales;
 pub mod tokens;
 pub mod verify;
@@ -310,6 +312,7 @@ fn take_file_lock(path: &str) -> Result<File, OpenError> {
 pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
     [
         alerts::ALL,
+        history::ALL,
         hub::ALL,
         inventory::ALL,
         leases::ALL,
@@ -319,6 +322,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         orders::ALL,
         products::ALL,
         pushes::ALL,
+        reservations::ALL,
         sales::ALL,
         tokens::ALL,
         verify::ALL,

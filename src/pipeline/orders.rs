@@ -96,6 +96,7 @@ impl Command for PlaceOrder {
             customer_name: self.customer_name.as_deref(),
             customer_phone: self.customer_phone.as_deref(),
             actor: &self.actor,
+            reservation_id: None,
         };
         if orders::insert_once(&mut tx.conn, &[order], tx.now).await? == 0 {
             return self.existing(tx, &external_id, &hash).await;
