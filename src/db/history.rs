@@ -36,8 +36,7 @@ pub async fn counted(
     conn: &mut Conn<'_>,
     products: impl IntoIterator<Item = ProductId>,
 ) -> Result<HashMap<ProductId, Timestamp>, DbError> {
-    let rows =
-        fetch_all!(conn, PRODUCTS_COUNTED_AT, (ProductId, Timestamp), ids(products.into_iter().map(ProductId::uuid)))?;
+    let rows = fetch_all!(conn, PRODUCTS_COUNTED_AT, (ProductId, Timestamp), ids(products.into_iter().map(ProductId::uuid)))?;
     Ok(rows.into_iter().collect())
 }
 

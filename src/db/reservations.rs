@@ -43,17 +43,8 @@ pub struct NewReservation<'a> {
 
 /// False when the marketplace has one of that external id.
 pub async fn insert_once(conn: &mut Conn<'_>, r: &NewReservation<'_>, now: Timestamp) -> Result<bool, DbError> {
-    let inserted = execute!(
-        conn,
-        RESERVATION_INSERT_ONCE,
-        r.id,
-        r.marketplace_id,
-        r.external_id,
-        r.items_hash,
-        r.actor,
-        r.expires_at,
-        now
-    )?;
+    let inserted =
+        execute!(conn, RESERVATION_INSERT_ONCE, r.id, r.marketplace_id, r.external_id, r.items_hash, r.actor, r.expires_at, now)?;
     Ok(inserted == 1)
 }
 
@@ -110,11 +101,7 @@ pub async fn items(conn: &mut Conn<'_>, of: impl IntoIterator<Item = Reservation
     fetch_all!(conn, RESERVATION_ITEMS, ItemRow, ids(of.into_iter().map(ReservationId::uuid)))
 }
 
-pub async fn insert_items(
-    conn: &mut Conn<'_>,
-    id: ReservationId,
-    items: &[(ProductId, LocationId, i64)],
-) -> Result<(), DbError> {
+pub async fn insert_items(conn: &mut Conn<'_>, id: ReservationId, items: &[(ProductId, LocationId, i64)]) -> Result<(), DbError> {
     let mut rows = Rows::new();
     for (product, location, quantity) in items {
         rows.push(|r| {

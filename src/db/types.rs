@@ -7,7 +7,9 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
-use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, MovementId, OrderId, ProductId, ReservationId, WebhookId};
+use crate::domain::ids::{
+    LineId, ListingId, LocationId, MarketplaceId, MovementId, OrderId, ProductId, ReservationId, WebhookId,
+};
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
 

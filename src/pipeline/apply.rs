@@ -102,6 +102,27 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Option<Logged> {
     Some(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false })
 }
 
+/// The items of a logged row that lead nowhere, each with its order's id where it has one.
+pub(super) async fn waiting_items(tx: &mut Tx<'_>, row: PendingWebhook) -> Result<Vec<(Item, Option<String>)>, DbError> {
+    let Some(logged) = read_again(tx, row) else { return Ok(Vec::new()) };
+    let list = [logged];
+    let resolved = resolve(tx, &list).await?;
+    let nowhere = |index: usize, n: usize| resolved.get(&(0, index, n)).is_none_or(|r| *r == Resolution::Unmapped);
+    let mut items = Vec::new();
+    for (index, fact) in list[0].facts.iter().enumerate() {
+        match fact {
+            Fact::Order(order) => {
+                let waiting = order.lines.iter().enumerate().filter(|(n, _)| nowhere(index, *n));
+                items.extend(waiting.map(|(_, line)| (line.item.clone(), Some(order.order_id.clone()))));
+            }
+            Fact::Delta(delta) if nowhere(index, 0) => items.push((delta.item.clone(), None)),
+            Fact::Observation(seen) if nowhere(index, 0) => items.push((seen.item.clone(), None)),
+            Fact::Delta(_) | Fact::Observation(_) => {}
+        }
+    }
+    Ok(items)
+}
+
 fn source(text: &str) -> &'static str {
     ["poll", "import", "bus"].into_iter().find(|known| *known == text).unwrap_or("webhook")
 }

@@ -51,6 +51,10 @@ impl OrderKey {
         }
     }
 
+    pub fn marketplace_id(&self) -> MarketplaceId {
+        self.marketplace_id
+    }
+
     pub fn external_id(&self) -> &str {
         &self.external_id
     }
