@@ -8,5 +8,6 @@
 
 mod support;
 mod db;
+mod ledger;
 mod pipeline;
 mod realtime;
