@@ -21,6 +21,7 @@ use crate::marketplaces::registry::Registry;
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
+use crate::pipeline::holds;
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
 use crate::pipeline::setup::{Declare, SetupError, rounding};
 use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
@@ -117,6 +118,11 @@ impl App {
         workers.every(Duration::from_millis(500), move || {
             let writer = writer.clone();
             async move { retry_due(&writer).await }
+        });
+        let writer = context.writer.clone();
+        workers.every(context.settings.inventory.sweep(), move || {
+            let writer = writer.clone();
+            async move { holds::sweep(&writer).await }
         });
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;

@@ -229,6 +229,7 @@ CREATE TABLE orders (
 CREATE INDEX orders_created ON orders (created_at);
 
 -- Cumulative state of one component of one line; `posted_*` is what the ledger already holds for it.
+-- `historic_*` is the part of it that has no movement: it happened before the product was counted.
 CREATE TABLE order_lines (
     id                UUID PRIMARY KEY,
     order_id          UUID NOT NULL REFERENCES orders (id),
@@ -250,6 +251,8 @@ CREATE TABLE order_lines (
     posted_on_hand    BIGINT NOT NULL DEFAULT 0,
     posted_committed  BIGINT NOT NULL DEFAULT 0,
     posted_unsellable BIGINT NOT NULL DEFAULT 0,
+    historic_on_hand  BIGINT NOT NULL DEFAULT 0,
+    historic_unsellable BIGINT NOT NULL DEFAULT 0,
     posting           BIGINT NOT NULL DEFAULT 0,
     price_minor       BIGINT,
     cost_price_minor  BIGINT,

@@ -1,9 +1,9 @@
 //! Alerts and oversell cases: one open per cause, opened by the transaction that found it.
 
-use super::conn::{Conn, execute, fetch_all, row};
+use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
 use super::error::DbError;
 use super::sql::{Rows, statements};
-use crate::domain::ids::{LocationId, MarketplaceId, ProductId};
+use crate::domain::ids::{LocationId, MarketplaceId, OrderId, ProductId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -17,8 +17,27 @@ statements! {
         WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
     OVERSELLS_OPEN = both("INSERT INTO oversell_cases (id, product_id, location_id, units, candidates, opened_at) \
         SELECT {id 0}, {id 1}, {id 2}, {int 3}, {text 4}, {int 5} FROM {rows} WHERE TRUE \
-        ON CONFLICT (product_id, location_id) WHERE state = 'open' DO UPDATE SET units = excluded.units");
-    OVERSELLS_PAGE = both("SELECT c.id, p.sku, l.code AS location, c.units, c.candidates, c.state, c.opened_at, c.resolved_at \
+        ON CONFLICT (product_id, location_id) WHERE state = 'open' DO UPDATE SET units = excluded.units, \
+            candidates = excluded.candidates");
+    // It got better, but not good.
+    OVERSELLS_EASE = both("UPDATE oversell_cases AS c SET units = {int 2} FROM {rows} \
+        WHERE c.product_id = {id 0} AND c.location_id = {id 1} AND c.state = 'open'");
+    OVERSELLS_END = both("UPDATE oversell_cases AS c SET state = 'resolved', units = 0, decision = 'the stock is back', actor = 'system', \
+            resolved_at = {int 2} FROM {rows} WHERE c.product_id = {id 0} AND c.location_id = {id 1} AND c.state = 'open'");
+    OVERSELL_RESOLVE = both("UPDATE oversell_cases SET state = 'resolved', decision = $2, actor = $3, resolved_at = $4 \
+        WHERE id = $1 AND state = 'open'");
+    // What was sold of a product and not shipped yet, newest first: these can still be cancelled.
+    OVERSELL_CANDIDATES = both("SELECT o.id AS order_id, o.external_id, m.code AS marketplace, l.line_key, \
+            l.posted_committed - l.posted_on_hand + l.historic_on_hand - l.shipped * l.units AS quantity, \
+            COALESCE(l.occurred_at, l.created_at) AS occurred_at \
+        FROM order_lines l JOIN orders o ON o.id = l.order_id JOIN marketplaces m ON m.id = o.marketplace_id \
+        WHERE l.product_id = $1 AND l.posted_committed - l.posted_on_hand + l.historic_on_hand - l.shipped * l.units > 0 \
+        ORDER BY COALESCE(l.occurred_at, l.created_at) DESC, l.id DESC LIMIT $2");
+    OVERSELL_BY_ID = both("SELECT c.id, p.sku, l.code AS location, c.units, c.candidates, c.state, c.decision, c.actor, c.opened_at, \
+            c.resolved_at FROM oversell_cases c JOIN products p ON p.id = c.product_id JOIN locations l ON l.id = c.location_id \
+        WHERE c.id = $1");
+    OVERSELLS_PAGE = both("SELECT c.id, p.sku, l.code AS location, c.units, c.candidates, c.state, c.decision, c.actor, c.opened_at, \
+            c.resolved_at \
         FROM oversell_cases c JOIN products p ON p.id = c.product_id JOIN locations l ON l.id = c.location_id \
         WHERE c.id < $1 ORDER BY c.id DESC LIMIT $2");
 }
@@ -102,9 +121,72 @@ row! {
         pub units: i64,
         pub candidates: String,
         pub state: String,
+        pub decision: Option<String>,
+        pub actor: Option<String>,
         pub opened_at: Timestamp,
         pub resolved_at: Option<Timestamp>,
     }
+}
+
+row! {
+    /// An order line that could be cancelled to make good.
+    #[derive(Clone, Debug, serde::Serialize)]
+    pub struct Candidate {
+        pub order_id: OrderId,
+        pub external_id: String,
+        pub marketplace: String,
+        pub line_key: String,
+        /// Pieces of the product.
+        pub quantity: i64,
+        pub occurred_at: Timestamp,
+    }
+}
+
+pub async fn candidates(conn: &mut Conn<'_>, product: ProductId, limit: i64) -> Result<Vec<Candidate>, DbError> {
+    fetch_all!(conn, OVERSELL_CANDIDATES, Candidate, product, limit)
+}
+
+/// Sets the missing units of those cases that are open.
+pub async fn ease_oversells(conn: &mut Conn<'_>, cases: &[(ProductId, LocationId, i64)]) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for (product, location, units) in cases {
+        rows.push(|r| {
+            r.id(*product).id(*location).int(*units);
+        });
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    execute!(conn, OVERSELLS_EASE, rows.finish()).map(drop)
+}
+
+/// Closes the open cases of these levels: there is enough again.
+pub async fn end_oversells(conn: &mut Conn<'_>, levels: &[(ProductId, LocationId)], now: Timestamp) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for (product, location) in levels {
+        rows.push(|r| {
+            r.id(*product).id(*location).int(now.micros());
+        });
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    execute!(conn, OVERSELLS_END, rows.finish()).map(drop)
+}
+
+/// False when it is not open.
+pub async fn resolve_oversell(
+    conn: &mut Conn<'_>,
+    id: Uuid,
+    decision: &str,
+    actor: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    Ok(execute!(conn, OVERSELL_RESOLVE, id, decision, actor, now)? == 1)
+}
+
+pub async fn oversell(conn: &mut Conn<'_>, id: Uuid) -> Result<Option<OversellView>, DbError> {
+    fetch_optional!(conn, OVERSELL_BY_ID, OversellView, id)
 }
 
 pub async fn oversells(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<OversellView>, DbError> {

@@ -12,6 +12,7 @@ mod types;
 mod url;
 
 pub mod alerts;
+pub mod history;
 pub mod hub;
 pub mod inventory;
 pub mod leases;
@@ -21,6 +22,7 @@ pub mod movements;
 pub mod orders;
 pub mod products;
 pub mod pushes;
+pub mod reservations;
 pub mod sales;
 pub mod tokens;
 pub mod verify;
@@ -312,6 +314,7 @@ fn take_file_lock(path: &str) -> Result<File, OpenError> {
 pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
     [
         alerts::ALL,
+        history::ALL,
         hub::ALL,
         inventory::ALL,
         leases::ALL,
@@ -321,6 +324,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         orders::ALL,
         products::ALL,
         pushes::ALL,
+        reservations::ALL,
         sales::ALL,
         tokens::ALL,
         verify::ALL,

@@ -3,31 +3,36 @@
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_optional, row};
 use super::error::DbError;
 use super::sql::{Rows, ids, statements};
-use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, OrderId, ProductId};
+use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, OrderId, ProductId, ReservationId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
 statements! {
     ORDERS_INSERT_ONCE = both("INSERT INTO orders (id, marketplace_id, external_id, source, status, placed_at, items_hash, customer_name, \
-            customer_phone, actor, created_at, updated_at) \
-        SELECT {id 0}, {id 1}, {text 2}, {text 3}, {text 4}, {int 5}, {bytes 6}, {bytes 7}, {bytes 8}, {text 9}, {int 10}, {int 10} \
+            customer_phone, actor, reservation_id, created_at, updated_at) \
+        SELECT {id 0}, {id 1}, {text 2}, {text 3}, {text 4}, {int 5}, {bytes 6}, {bytes 7}, {bytes 8}, {text 9}, {id 11}, {int 10}, {int 10} \
         FROM {rows} WHERE TRUE ON CONFLICT (marketplace_id, external_id) DO NOTHING");
-    ORDERS_LOCK = both("SELECT o.id, o.marketplace_id, o.external_id, o.source, o.status, o.cancel_all, o.historic, o.items_hash, \
-            o.source_updated_at FROM orders o \
+    ORDERS_LOCK = both("SELECT o.id, o.marketplace_id, o.external_id, o.source, o.status, o.cancel_all, o.items_hash, \
+            o.reservation_id, o.source_updated_at FROM orders o \
         JOIN (SELECT {id 0} AS marketplace_id, {text 1} AS external_id FROM {rows}) k \
             ON o.marketplace_id = k.marketplace_id AND o.external_id = k.external_id ORDER BY o.id {for update of o}");
+    ORDER_LOCK_BY_ID = both("SELECT o.id, o.marketplace_id, o.external_id, o.source, o.status, o.cancel_all, o.items_hash, \
+            o.reservation_id, o.source_updated_at FROM orders o WHERE o.id = $1 {for update}");
     LINES_OF_ORDERS = both("SELECT id, order_id, line_key, component, external_product, external_sku, listing_id, product_id, location_id, \
             units, ordered, stated_total, stated_at, cancelled, shipped, returned, returned_unsellable, posted_on_hand, posted_committed, \
-            posted_unsellable, posting, price_minor, cost_price_minor, currency, occurred_at FROM order_lines WHERE order_id IN {ids $1} \
+            posted_unsellable, posting, historic_on_hand, historic_unsellable, price_minor, cost_price_minor, currency, occurred_at \
+        FROM order_lines WHERE order_id IN {ids $1} \
         ORDER BY order_id, line_key, component");
     LINES_UPSERT = both("INSERT INTO order_lines (id, order_id, line_key, component, external_product, external_sku, listing_id, product_id, \
             location_id, units, ordered, stated_total, stated_at, cancelled, shipped, returned, \
             returned_unsellable, posted_on_hand, posted_committed, posted_unsellable, posting, price_minor, \
-            cost_price_minor, currency, occurred_at, created_at, updated_at) \
+            cost_price_minor, currency, occurred_at, created_at, updated_at, historic_on_hand, historic_unsellable) \
         SELECT {id 0}, {id 1}, {text 2}, {int 3}, {text 4}, {text 5}, {id 6}, {id 7}, {id 8}, {int 9}, {int 10}, {int 11}, \
             {int 12}, {int 13}, {int 14}, {int 15}, {int 16}, {int 17}, {int 18}, {int 19}, {int 20}, {int 21}, {int 22}, \
-            {text 23}, {int 24}, {int 25}, {int 25} \
-        FROM {rows} WHERE TRUE ON CONFLICT (id) DO UPDATE SET external_product = excluded.external_product, external_sku = excluded.external_sku, \
+            {text 23}, {int 24}, {int 25}, {int 25}, {int 26}, {int 27} \
+        FROM {rows} WHERE TRUE ON CONFLICT (id) DO UPDATE SET line_key = excluded.line_key, \
+            external_product = excluded.external_product, external_sku = excluded.external_sku, \
+            historic_on_hand = excluded.historic_on_hand, historic_unsellable = excluded.historic_unsellable, \
             listing_id = excluded.listing_id, product_id = excluded.product_id, \
             location_id = excluded.location_id, units = excluded.units, ordered = excluded.ordered, \
             stated_total = excluded.stated_total, stated_at = excluded.stated_at, \
@@ -59,6 +64,8 @@ pub struct NewOrder<'a> {
     pub customer_name: Option<&'a [u8]>,
     pub customer_phone: Option<&'a [u8]>,
     pub actor: &'a str,
+    /// The hold it takes from.
+    pub reservation_id: Option<ReservationId>,
 }
 
 pub async fn insert_once(conn: &mut Conn<'_>, orders: &[NewOrder<'_>], now: Timestamp) -> Result<u64, DbError> {
@@ -73,7 +80,7 @@ pub async fn insert_once(conn: &mut Conn<'_>, orders: &[NewOrder<'_>], now: Time
                     None => r.null(),
                 };
             }
-            r.text(o.actor).int(now.micros());
+            r.text(o.actor).int(now.micros()).opt_id(o.reservation_id);
         });
     }
     execute!(conn, ORDERS_INSERT_ONCE, rows.finish())
@@ -88,8 +95,8 @@ row! {
         pub source: String,
         pub status: String,
         pub cancel_all: bool,
-        pub historic: bool,
         pub items_hash: Option<Vec<u8>>,
+        pub reservation_id: Option<ReservationId>,
         pub source_updated_at: Option<Timestamp>,
     }
 }
@@ -103,6 +110,11 @@ pub async fn lock(conn: &mut Conn<'_>, keys: &[(MarketplaceId, &str)]) -> Result
         });
     }
     fetch_all!(conn, ORDERS_LOCK, OrderRow, rows.finish())
+}
+
+/// One order by our own id, locked.
+pub async fn lock_by_id(conn: &mut Conn<'_>, id: OrderId) -> Result<Option<OrderRow>, DbError> {
+    fetch_optional!(conn, ORDER_LOCK_BY_ID, OrderRow, id)
 }
 
 row! {
@@ -129,6 +141,8 @@ row! {
         pub posted_committed: i64,
         pub posted_unsellable: i64,
         pub posting: i64,
+        pub historic_on_hand: i64,
+        pub historic_unsellable: i64,
         pub price_minor: Option<i64>,
         pub cost_price_minor: Option<i64>,
         pub currency: Option<String>,
@@ -155,7 +169,7 @@ pub async fn upsert_lines(conn: &mut Conn<'_>, lines: &[LineRow], now: Timestamp
                 .int(l.returned_unsellable);
             r.int(l.posted_on_hand).int(l.posted_committed).int(l.posted_unsellable).int(l.posting).opt_int(l.price_minor);
             r.opt_int(l.cost_price_minor).opt_text(l.currency.as_deref()).opt_int(l.occurred_at.map(Timestamp::micros));
-            r.int(now.micros());
+            r.int(now.micros()).int(l.historic_on_hand).int(l.historic_unsellable);
         });
     }
     execute_exactly!(lines.len(), conn, LINES_UPSERT, rows.finish())

@@ -7,7 +7,9 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
-use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, MovementId, OrderId, ProductId, WebhookId};
+use crate::domain::ids::{
+    LineId, ListingId, LocationId, MarketplaceId, MovementId, OrderId, ProductId, ReservationId, WebhookId,
+};
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
 
@@ -48,6 +50,7 @@ stored_as!(Uuid:
     LineId, |id: &LineId| id.uuid(), LineId::new;
     WebhookId, |id: &WebhookId| id.uuid(), WebhookId::new;
     MovementId, |id: &MovementId| id.uuid(), MovementId::new;
+    ReservationId, |id: &ReservationId| id.uuid(), ReservationId::new;
 );
 stored_as!(i64: Timestamp, |at: &Timestamp| at.micros(), Timestamp::from_micros);
 stored_as!(String: Sku, |sku: &Sku| sku.as_str().to_owned(), |text: String| Sku::from_storage(&Cow::from(text)));

@@ -41,11 +41,11 @@ statements! {
             ON s.product_id = i.product_id AND s.location_id = i.location_id \
         WHERE i.reserved <> COALESCE(s.held, 0) LIMIT 100");
     LINES_POSTED = both("SELECT o.external_id AS subject, l.line_key AS place, 'what was posted for the line differs from its movements' AS wrong, \
-            l.posted_on_hand AS found, CAST(COALESCE(s.on_hand, 0) AS BIGINT) AS wanted \
+            l.posted_on_hand - l.historic_on_hand AS found, CAST(COALESCE(s.on_hand, 0) AS BIGINT) AS wanted \
         FROM order_lines l JOIN orders o ON o.id = l.order_id LEFT JOIN ( \
             SELECT order_line_id, SUM(on_hand_change) AS on_hand, SUM(committed_change) AS committed FROM inventory_movements \
             WHERE order_line_id IS NOT NULL GROUP BY order_line_id) s ON s.order_line_id = l.id \
-        WHERE o.historic = FALSE AND (l.posted_on_hand <> COALESCE(s.on_hand, 0) OR l.posted_committed <> COALESCE(s.committed, 0)) LIMIT 100");
+        WHERE l.posted_on_hand - l.historic_on_hand <> COALESCE(s.on_hand, 0) OR l.posted_committed <> COALESCE(s.committed, 0) LIMIT 100");
     UNTRACED = both("SELECT m.source_key AS subject, COALESCE(m.reference_id, '') AS place, \
             'a movement names a delivery that is not in the log' AS wrong, m.quantity_change AS found, CAST(0 AS BIGINT) AS wanted \
         FROM inventory_movements m WHERE m.webhook_id IS NOT NULL \

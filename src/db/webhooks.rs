@@ -22,7 +22,7 @@ statements! {
             effect = {text 4}, retry_count = w.retry_count + {int 5}, next_attempt_at = {int 6}, processed_at = {int 7} \
         FROM {rows} WHERE w.id = {id 0}");
     // Oldest first within a marketplace.
-    WEBHOOKS_DUE = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, retry_count, occurred_at, \
+    WEBHOOKS_DUE = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, retry_count, occurred_at, \
             created_at FROM marketplace_webhooks \
         WHERE status IN ('pending', 'retry') AND (next_attempt_at IS NULL OR next_attempt_at <= $1) ORDER BY created_at, id LIMIT $2 {for update}");
     WEBHOOKS_UNPROCESSED = both("SELECT COUNT(*) FROM marketplace_webhooks WHERE status IN ('pending', 'retry') AND marketplace_id = $1");
@@ -33,6 +33,9 @@ statements! {
     WEBHOOK_BY_ID = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id WHERE w.id = $1");
+    // One row that waits for a mapping, as it would be tried again.
+    WEBHOOK_UNMAPPED = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, retry_count, \
+            occurred_at, created_at FROM marketplace_webhooks WHERE id = $1 AND error_code = 'unmapped' AND status IN ('unmapped', 'pending')");
     WEBHOOK_BODY = both("SELECT payload, headers FROM marketplace_webhooks WHERE id = $1");
     WEBHOOKS_BY_STATUS = both("SELECT status, COUNT(*) FROM marketplace_webhooks WHERE status IN ('failed', 'unmapped') GROUP BY status");
     WEBHOOKS_REMAP = both("UPDATE marketplace_webhooks SET status = 'pending', next_attempt_at = NULL \
@@ -127,6 +130,7 @@ row! {
         pub payload: Vec<u8>,
         pub headers: String,
         pub status: String,
+        pub error_code: Option<String>,
         pub retry_count: i64,
         pub occurred_at: Option<Timestamp>,
         pub created_at: Timestamp,
@@ -135,6 +139,11 @@ row! {
 
 pub async fn due(conn: &mut Conn<'_>, now: Timestamp, limit: i64) -> Result<Vec<PendingWebhook>, DbError> {
     fetch_all!(conn, WEBHOOKS_DUE, PendingWebhook, now, limit)
+}
+
+/// A row that waits for a mapping.
+pub async fn unmapped(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<PendingWebhook>, DbError> {
+    fetch_optional!(conn, WEBHOOK_UNMAPPED, PendingWebhook, id)
 }
 
 /// How many rows of a marketplace are logged but not applied yet.

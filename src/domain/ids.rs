@@ -41,4 +41,5 @@ ids!(
     /// A row of the webhook log, whatever door it came through.
     WebhookId,
     MovementId,
+    ReservationId,
 );

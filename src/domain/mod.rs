@@ -7,6 +7,7 @@ pub mod quantity;
 pub mod money;
 pub mod fact;
 pub mod order;
+pub mod order_status;
 pub mod listing;
 pub mod rule;
 pub mod allocation;

@@ -33,6 +33,7 @@ pub(super) async fn buy(_: HttpRequest, ctx: web::Data<Context>, body: Body<Purc
         actor: "demo shopper".into(),
         force: false,
         source: "store",
+        reservation_id: None,
     };
     ctx.writer.run(order).await?;
     Ok(HttpResponse::Created().json(serde_json::json!({"bought": 1})))

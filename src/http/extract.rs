@@ -121,6 +121,29 @@ impl<T: DeserializeOwned + 'static, N: Needs> FromRequest for Body<T, N> {
     }
 }
 
+/// A JSON body that may be left out.
+pub struct MaybeBody<T, N = Anybody> {
+    pub value: T,
+    pub bytes: Bytes,
+    needed: PhantomData<N>,
+}
+
+impl<T: DeserializeOwned + Default + 'static, N: Needs> FromRequest for MaybeBody<T, N> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let headers = request.headers();
+        let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+        if empty && !headers.contains_key(header::TRANSFER_ENCODING) && !headers.contains_key(header::CONTENT_TYPE) {
+            // Who asks is looked at by the handler: without a body there is nothing to read first.
+            return Box::pin(std::future::ready(Ok(Self { value: T::default(), bytes: Bytes::new(), needed: PhantomData })));
+        }
+        let body = Body::<T, N>::from_request(request, payload);
+        Box::pin(async move { body.await.map(|Body { value, bytes, .. }| Self { value, bytes, needed: PhantomData }) })
+    }
+}
+
 fn is_json(kind: &header::HeaderValue) -> bool {
     let essence = kind.to_str().unwrap_or("").split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")

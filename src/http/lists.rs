@@ -330,49 +330,6 @@ pub(super) async fn alerts(
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct OversellShape {
-    id: String,
-    sku: String,
-    location: String,
-    units: i64,
-    /// Orders that compete for what is not there, newest first.
-    #[schema(value_type = Vec<String>)]
-    candidates: Value,
-    state: String,
-    #[schema(value_type = String, format = DateTime)]
-    opened_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    resolved_at: Option<Timestamp>,
-}
-
-#[utoipa::path(get, path = "/v1/admin/oversells", tag = "alerts", params(PageParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<OversellShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn oversells(
-    request: HttpRequest,
-    params: Params<PageParams>,
-    ctx: web::Data<Context>,
-) -> Result<HttpResponse, Problem> {
-    require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let rows = ask!(ctx, Vec<db_alerts::OversellView>, [before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-        db_alerts::oversells(conn, before, limit + 1).await
-    })?;
-    let show = |c: db_alerts::OversellView| OversellShape {
-        id: c.id.to_string(),
-        sku: c.sku,
-        location: c.location,
-        units: c.units,
-        candidates: serde_json::from_str(&c.candidates).unwrap_or_default(),
-        state: c.state,
-        opened_at: c.opened_at,
-        resolved_at: c.resolved_at,
-    };
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, show)))
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct AuditShape {
     id: String,
     actor: String,

@@ -10,12 +10,16 @@ mod health;
 mod listings;
 mod lists;
 mod openapi;
+mod order_changes;
 mod orders;
+mod oversells;
 mod page;
 mod products;
+mod reservations;
 mod serve;
 mod stock;
 mod tokens;
+mod unmapped;
 mod webhooks;
 mod write;
 
@@ -38,6 +42,15 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/api/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
         .service(at("/webhooks/{marketplace}", "POST", [post().to(webhooks::receive)]))
         .service(at("/v1/store/orders", "POST", [post().to(orders::place_store)]))
+        .service(at("/v1/store/orders/{id}/cancel", "POST", [post().to(order_changes::cancel_store)]))
+        .service(at("/v1/store/reservations", "POST", [post().to(reservations::place)]))
+        .service(at("/v1/store/reservations/{id}/extend", "POST", [post().to(reservations::extend)]))
+        .service(at("/v1/store/reservations/{id}/consume", "POST", [post().to(reservations::consume)]))
+        .service(at(
+            "/v1/store/reservations/{id}",
+            "DELETE, GET",
+            [delete().to(reservations::release), get().to(reservations::show_one)],
+        ))
         .service(at("/v1/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/topup", "POST", [post().to(stock::top_up)]))
@@ -46,13 +59,19 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/products", "GET, POST", [get().to(products::list), post().to(products::create)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]))
         .service(at("/v1/admin/orders", "GET, POST", [get().to(orders::list), post().to(orders::place_manual)]))
+        .service(at("/v1/admin/orders/{id}/cancel", "POST", [post().to(order_changes::cancel)]))
+        .service(at("/v1/admin/orders/{id}/return", "POST", [post().to(order_changes::take_back)]))
+        .service(at("/v1/admin/orders/{id}/ship", "POST", [post().to(order_changes::ship)]))
         .service(at("/v1/admin/orders/{id}", "GET", [get().to(orders::get)]))
+        .service(at("/v1/admin/unmapped", "GET", [get().to(unmapped::list)]))
+        .service(at("/v1/admin/unmapped/{id}/map", "POST", [post().to(unmapped::map)]))
         .service(at("/v1/admin/movements", "GET", [get().to(lists::movements)]))
         .service(at("/v1/admin/webhooks", "GET", [get().to(lists::webhooks)]))
         .service(at("/v1/admin/webhooks/{id}", "GET", [get().to(lists::webhook)]))
         .service(at("/v1/admin/pushes", "GET", [get().to(lists::pushes)]))
         .service(at("/v1/admin/alerts", "GET", [get().to(lists::alerts)]))
-        .service(at("/v1/admin/oversells", "GET", [get().to(lists::oversells)]))
+        .service(at("/v1/admin/oversells", "GET", [get().to(oversells::list)]))
+        .service(at("/v1/admin/oversells/{id}/resolve", "POST", [post().to(oversells::resolve)]))
         .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]))
         .service(at("/v1/admin/marketplaces", "GET", [get().to(lists::marketplaces)]))
         .service(at("/v1/admin/tokens", "GET, POST", [get().to(tokens::list), post().to(tokens::create)]))

@@ -13,8 +13,11 @@ use crate::context::Context;
         super::webhooks::receive, super::webhooks::older, super::orders::place_store, super::orders::place_manual, super::orders::list,
         super::orders::get, super::products::create, super::products::list, super::products::get, super::products::explain,
         super::stock::change, super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements,
-        super::lists::webhooks, super::lists::webhook, super::lists::pushes, super::lists::alerts, super::lists::oversells,
+        super::lists::webhooks, super::lists::webhook, super::lists::pushes, super::lists::alerts, super::oversells::list, super::oversells::resolve,
         super::lists::audit, super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
+        super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship, super::order_changes::cancel_store,
+        super::reservations::place, super::reservations::show_one, super::reservations::extend, super::reservations::consume,
+        super::reservations::release, super::unmapped::list, super::unmapped::map,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes)

@@ -14,9 +14,9 @@ use super::write::{Write, write};
 use crate::ask;
 use crate::context::Context;
 use crate::db::orders::{self, LineView, OrderView};
-use crate::domain::ids::OrderId;
-use crate::marketplaces::Kind;
+use crate::domain::ids::{OrderId, ReservationId};
 use crate::marketplaces::connection::STORE;
+use crate::marketplaces::{Kind, StockFeed};
 use crate::pipeline::orders::{OrderItem, PlaceOrder, Placed};
 
 #[utoipa::path(post, path = "/v1/store/orders", tag = "store", request_body = StoreOrder, security(("storefront_key" = [])),
@@ -42,6 +42,7 @@ pub(super) async fn place_store(
         actor: caller.actor.clone(),
         force: false,
         source: "store",
+        reservation_id: reservation_id(body.value.reservation_id.as_deref())?,
     };
     place(&request, &ctx, &caller, &body.bytes, command).await
 }
@@ -60,10 +61,18 @@ pub(super) async fn place_manual(
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;
     external_id(shape.external_id.as_deref())?;
-    let connection = ctx.kit.registry.by_code(&shape.marketplace).filter(|c| matches!(c.kind, Kind::Manual | Kind::Storefront));
-    let connection = connection.ok_or_else(|| {
-        Problem::field("/marketplace", "must be a manual channel or the store; other marketplaces tell their orders themselves")
-    })?;
+    let connection = ctx.kit.registry.by_code(&shape.marketplace);
+    let connection = connection.ok_or_else(|| Problem::field("/marketplace", "there is no such marketplace"))?;
+    if !matches!(connection.kind, Kind::Manual | Kind::Storefront) {
+        if connection.stock_feed != StockFeed::Orders {
+            let words = "this marketplace tells its sales itself, and not as orders: typed in, they would count twice";
+            return Err(Problem::field("/marketplace", words));
+        }
+        if shape.external_id.is_none() {
+            let words = "must be the marketplace's own id of the order, or its own message of it would count twice";
+            return Err(Problem::field("/external_id", words));
+        }
+    }
     for (field, value) in [("/customer_name", &shape.customer_name), ("/customer_phone", &shape.customer_phone)] {
         if let Some(Err(error)) = value.as_deref().map(|value| text(field, value, 256)) {
             return Err(Problem::invalid(vec![error]));
@@ -84,15 +93,21 @@ pub(super) async fn place_manual(
         actor: caller.actor.clone(),
         force: shape.force,
         source: "manual",
+        reservation_id: None,
     };
     place(&request, &ctx, &caller, &body.bytes, command).await
 }
 
-fn external_id(id: Option<&str>) -> Result<(), Problem> {
+fn reservation_id(id: Option<&str>) -> Result<Option<ReservationId>, Problem> {
+    let parse = |text| Uuid::try_parse(text).map_err(|_| Problem::field("/reservation_id", "is not an id"));
+    Ok(id.map(parse).transpose()?.map(ReservationId::new))
+}
+
+pub(super) fn external_id(id: Option<&str>) -> Result<(), Problem> {
     id.map_or(Ok(()), |id| text("/external_id", id, 128)).map_err(|error| Problem::invalid(vec![error]))
 }
 
-fn order_items(shapes: &[super::shapes::OrderItemShape]) -> Result<Vec<OrderItem>, Problem> {
+pub(super) fn order_items(shapes: &[super::shapes::OrderItemShape]) -> Result<Vec<OrderItem>, Problem> {
     Ok(items(shapes)?.into_iter().map(|(sku, quantity)| OrderItem { sku, quantity }).collect())
 }
 

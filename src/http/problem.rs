@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use crate::db::DbError;
 use crate::pipeline::catalogue::CatalogueError;
 use crate::pipeline::intake::IntakeError;
+use crate::pipeline::order_changes::ChangeError;
 use crate::pipeline::orders::OrderError;
+use crate::pipeline::oversells::ResolveError;
+use crate::pipeline::unmapped::MapError;
 use crate::pipeline::verify::Rejection;
 use crate::pipeline::writer::WriteError;
 
@@ -278,8 +281,66 @@ impl From<OrderError> for Problem {
                 Self { more: vec![("lines", json!(lines))], ..Self::conflict("insufficient-stock", detail.join("; ")) }
             }
             OrderError::OtherItems => Self::conflict("order-differs", "an order with this external_id has other items"),
+            OrderError::OtherHoldItems => Self::conflict("reservation-differs", "a hold with this external_id has other items"),
+            OrderError::UnknownReservation => Self::not_found("unknown-reservation", "there is no such hold"),
+            OrderError::ReservationEnded(state) => Self {
+                more: vec![("state", json!(state))],
+                ..Self::conflict("reservation-ended", format!("the hold is {state}"))
+            },
+            OrderError::NotHeld(short) => Self::invalid(
+                short
+                    .iter()
+                    .map(|s| {
+                        FieldError::new(format!("/items/{}/quantity", s.index), format!("the hold has {} left", s.available))
+                    })
+                    .collect(),
+            ),
             OrderError::NotPostable(why) => Self::field("/items", why),
             OrderError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::UnknownOrder => Self::not_found("unknown-order", "there is no such order"),
+            ChangeError::UnknownLine(n) => Self::field(format!("/lines/{n}/line"), "the order has no such line"),
+            ChangeError::TooMany { index, most } => {
+                Self::field(format!("/lines/{index}/quantity"), format!("must be at most {most}: it is the total so far"))
+            }
+            ChangeError::Shipped => Self::conflict("order-shipped", "all of it is shipped: it can only come back as a return"),
+            ChangeError::NotPostable(why) => Self::conflict("not-postable", why),
+            ChangeError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<MapError> for Problem {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Unknown => {
+                Self::not_found("unknown-unmapped", "nothing of that id waits, or was recorded without moving stock")
+            }
+            MapError::NoSku => Self::field("/sku", "say which product it is"),
+            MapError::Nameless => Self::conflict(
+                "nameless",
+                "it names neither a product nor a SKU: make the listing by hand, it then applies by itself",
+            ),
+            MapError::NotDeclared => Self::conflict("marketplace-not-declared", "its marketplace is not declared any more"),
+            MapError::Catalogue(error) => error.into(),
+            MapError::Change(error) => error.into(),
+            MapError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResolveError> for Problem {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Unknown => Self::not_found("unknown-oversell", "there is no such oversell case"),
+            ResolveError::Resolved => Self::conflict("already-resolved", "the case is resolved"),
+            ResolveError::Database(error) => error.into(),
         }
     }
 }

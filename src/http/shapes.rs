@@ -225,6 +225,8 @@ pub struct StoreOrder {
     /// The store's own name of the order: sent again it is the same order.
     pub external_id: Option<String>,
     pub items: Vec<OrderItemShape>,
+    /// Takes from this hold first, the rest from what is free.
+    pub reservation_id: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]

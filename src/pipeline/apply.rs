@@ -13,6 +13,7 @@ use super::log::Logged;
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
 use crate::db::alerts::{self, NewAlert};
+use crate::db::history;
 use crate::db::listings::{self, ItemQuery, ListingRow};
 use crate::db::webhooks::{self, PendingWebhook, WebhookResult};
 use crate::db::{self, DbError};
@@ -101,7 +102,34 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Option<Logged> {
         Verdict::Ignored | Verdict::Failed(_) => Vec::new(),
     };
     let (id, event_key, received_at) = (row.id, row.event_key, row.created_at);
-    Some(Logged { id, connection, event_key, source: "webhook", facts, received_at, retry_count: row.retry_count })
+    let (source, parked) = (source(&row.source), row.error_code.as_deref() == Some("unmapped"));
+    let retry_count = row.retry_count;
+    Some(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false })
+}
+
+/// The items of a logged row that lead nowhere, each with its order's id where it has one.
+pub(super) async fn waiting_items(tx: &mut Tx<'_>, row: PendingWebhook) -> Result<Vec<(Item, Option<String>)>, DbError> {
+    let Some(logged) = read_again(tx, row) else { return Ok(Vec::new()) };
+    let list = [logged];
+    let resolved = resolve(tx, &list).await?;
+    let nowhere = |index: usize, n: usize| resolved.get(&(0, index, n)).is_none_or(|r| *r == Resolution::Unmapped);
+    let mut items = Vec::new();
+    for (index, fact) in list[0].facts.iter().enumerate() {
+        match fact {
+            Fact::Order(order) => {
+                let waiting = order.lines.iter().enumerate().filter(|(n, _)| nowhere(index, *n));
+                items.extend(waiting.map(|(_, line)| (line.item.clone(), Some(order.order_id.clone()))));
+            }
+            Fact::Delta(delta) if nowhere(index, 0) => items.push((delta.item.clone(), None)),
+            Fact::Observation(seen) if nowhere(index, 0) => items.push((seen.item.clone(), None)),
+            Fact::Delta(_) | Fact::Observation(_) => {}
+        }
+    }
+    Ok(items)
+}
+
+fn source(text: &str) -> &'static str {
+    ["poll", "import", "bus"].into_iter().find(|known| *known == text).unwrap_or("webhook")
 }
 
 /// What became of one log row so far.
@@ -124,6 +152,8 @@ struct Applying {
     working: Working,
     book: Book,
     resolved: HashMap<(usize, usize, usize), Resolution>,
+    /// When each product was counted last: what happened before is in that count.
+    counted: HashMap<ProductId, Timestamp>,
     alerts: Vec<NewAlert>,
 }
 
@@ -208,8 +238,13 @@ async fn load(tx: &mut Tx<'_>, list: &[Logged]) -> Result<Applying, DbError> {
     let parts = listings::components(&mut tx.conn, targets).await?;
     let mut products: BTreeSet<ProductId> = parts.iter().map(|part| part.product_id).collect();
     products.extend(book.products());
+    let counted = if book.has_waiting() || list.iter().any(|logged| logged.parked) {
+        history::counted(&mut tx.conn, products.iter().copied()).await?
+    } else {
+        HashMap::new()
+    };
     let working = Working::of_products(tx, products).await?;
-    Ok(Applying { working, book, resolved, alerts: Vec::new() })
+    Ok(Applying { working, book, resolved, counted, alerts: Vec::new() })
 }
 
 /// Finds the listing of every item named, in one statement.
@@ -271,7 +306,7 @@ impl Applying {
             return Ok(());
         }
         let key = OrderKey::of_order(&logged.connection, &fact.order_id, logged.source, fact.at);
-        self.book.note(&key, fact.cancel_all, fact.at, fact.status);
+        self.book.note(&key, fact.cancel_all, fact.at);
         for (n, line) in fact.lines.iter().enumerate() {
             let resolution = self.resolved.get(&(at.0, at.1, n)).copied().unwrap_or(Resolution::Unmapped);
             self.order_line(tx, logged, &key, line, resolution, outcome).await?;

@@ -7,6 +7,7 @@ use super::working::{Cause, Change, Working};
 use super::writer::Command;
 use super::{CommandError, Tx};
 use crate::db::DbError;
+use crate::db::history;
 use crate::db::listings::{self, ListingView, NewListing};
 use crate::db::products::{self, ProductRow};
 use crate::db::webhooks;
@@ -210,6 +211,9 @@ impl Command for ChangeStock {
             working.post(tx, (product, location), Change { on_hand: by, ..Change::default() }, cause).map_err(not_postable)?;
         }
         working.flush(tx).await?;
+        if matches!(self.correction, Correction::To { .. }) {
+            history::set_counted(&mut tx.conn, product, tx.now).await?;
+        }
         Ok(product)
     }
 }

@@ -24,6 +24,10 @@ pub struct Logged {
     pub received_at: Timestamp,
     /// How often applying it has failed so far.
     pub retry_count: i64,
+    /// It waited for a mapping.
+    pub parked: bool,
+    /// Read by a connection's first look at its past: an order first seen this way is history, not a sale of now.
+    pub initial: bool,
 }
 
 pub(super) struct Recorded {
@@ -57,6 +61,8 @@ pub(super) async fn record(tx: &mut Tx<'_>, arrivals: &[&Arrival]) -> Result<Rec
                 facts: facts.clone(),
                 received_at: arrival.received_at(),
                 retry_count: 0,
+                parked: false,
+                initial: false,
             }),
             Verdict::Failed(error) if error.code == "no-id" => alerts.push(alert(tx, arrival, "no-id", &error.message)),
             Verdict::Failed(_) | Verdict::Ignored => {}

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use super::Tx;
 use super::working::Working;
 use crate::db::DbError;
-use crate::db::orders::{self, LineRow, NewOrder, OrderUpdate};
-use crate::domain::fact::{Item, LineFact};
+use crate::db::orders::{self, LineRow, NewOrder, OrderRow, OrderUpdate};
+use crate::domain::fact::LineFact;
 use crate::domain::ids::{ListingId, LocationId, MarketplaceId, OrderId, ProductId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{LineState, Posting, Stated};
+use crate::domain::order_status::order_status;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
 
@@ -39,6 +40,21 @@ impl OrderKey {
         Self { source: "delta", ..Self::of_order(connection, event_key, "delta", placed_at) }
     }
 
+    /// An order that stands already.
+    pub fn of_known(row: &OrderRow, actor: &str) -> Self {
+        Self {
+            marketplace_id: row.marketplace_id,
+            external_id: row.external_id.clone(),
+            source: "manual",
+            placed_at: None,
+            actor: actor.to_owned(),
+        }
+    }
+
+    pub fn marketplace_id(&self) -> MarketplaceId {
+        self.marketplace_id
+    }
+
     pub fn external_id(&self) -> &str {
         &self.external_id
     }
@@ -64,7 +80,23 @@ struct Order {
     status: String,
     source_updated_at: Option<Timestamp>,
     changed: bool,
+    /// Written first by this transaction.
+    new: bool,
     lines: Vec<usize>,
+}
+
+impl Order {
+    fn of_row(row: &OrderRow) -> Self {
+        Self {
+            id: row.id,
+            cancel_all: row.cancel_all,
+            status: row.status.clone(),
+            source_updated_at: row.source_updated_at,
+            changed: false,
+            new: false,
+            lines: Vec::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -98,6 +130,7 @@ impl Book {
                 customer_name: None,
                 customer_phone: None,
                 actor: &key.actor,
+                reservation_id: None,
             })
             .collect();
         let inserted = orders::insert_once(&mut tx.conn, &new, tx.now).await?;
@@ -109,19 +142,31 @@ impl Book {
         }
         let names: Vec<(MarketplaceId, &str)> = wanted.keys().copied().collect();
         let rows = orders::lock(&mut tx.conn, &names).await?;
+        let fresh: Vec<OrderId> = new.iter().map(|order| order.id).collect();
+        book.load(tx, rows, &fresh).await?;
+        Ok(book)
+    }
+
+    /// An order that stands already, locked, with its lines.
+    pub async fn of_known(tx: &mut Tx<'_>, row: OrderRow) -> Result<Self, DbError> {
+        let mut book = Self::default();
+        book.load(tx, vec![row], &[]).await?;
+        Ok(book)
+    }
+
+    async fn load(&mut self, tx: &mut Tx<'_>, rows: Vec<OrderRow>, fresh: &[OrderId]) -> Result<(), DbError> {
         let mut by_id = HashMap::new();
         for row in rows {
+            let order = Order { new: fresh.contains(&row.id), ..Order::of_row(&row) };
             let key = (row.marketplace_id, row.external_id);
             by_id.insert(row.id, key.clone());
-            let (cancel_all, status, source_updated_at) = (row.cancel_all, row.status, row.source_updated_at);
-            book.orders
-                .insert(key, Order { id: row.id, cancel_all, status, source_updated_at, changed: false, lines: Vec::new() });
+            self.orders.insert(key, order);
         }
         for line in orders::lines(&mut tx.conn, by_id.keys().copied()).await? {
             let Some(key) = by_id.get(&line.order_id) else { continue };
-            book.add_line(key, line, false);
+            self.add_line(key, line, false);
         }
-        Ok(book)
+        Ok(())
     }
 
     /// An order that this transaction has just written itself.
@@ -132,8 +177,15 @@ impl Book {
     }
 
     fn add(&mut self, marketplace_id: MarketplaceId, external_id: &str, id: OrderId) {
-        let order =
-            Order { id, cancel_all: false, status: "created".into(), source_updated_at: None, changed: false, lines: Vec::new() };
+        let order = Order {
+            id,
+            cancel_all: false,
+            status: "created".into(),
+            source_updated_at: None,
+            changed: false,
+            new: true,
+            lines: Vec::new(),
+        };
         self.orders.insert((marketplace_id, external_id.to_owned()), order);
     }
 
@@ -153,26 +205,28 @@ impl Book {
         self.lines.iter().filter_map(|line| line.product_id).collect()
     }
 
-    /// Remembers what a fact says of the order as a whole.
-    pub fn note(&mut self, key: &OrderKey, cancel_all: bool, at: Option<Timestamp>, status: &str) {
+    /// Whether any line waits for its mapping.
+    pub fn has_waiting(&self) -> bool {
+        self.lines.iter().any(|line| line.product_id.is_none())
+    }
+
+    /// Remembers what a fact says of the order as a whole. Its status follows from its lines, see [`Book::flush`].
+    pub fn note(&mut self, key: &OrderKey, cancel_all: bool, at: Option<Timestamp>) {
         let Some(order) = self.orders.get_mut(&(key.marketplace_id, key.external_id.clone())) else { return };
         if cancel_all && !order.cancel_all {
             order.cancel_all = true;
             order.changed = true;
         }
-        // The newest fact names the status; of facts with one time, or none, the one that comes later in an order's life. So the
-        // order in which they arrive does not show.
-        let newer = (at, stage(status)) > (order.source_updated_at, stage(&order.status));
-        // A create that comes after its cancel does not bring the order back.
-        let status = if order.cancel_all { "cancelled" } else { status };
-        if (newer || order.cancel_all) && order.status != status {
-            order.status = status.to_owned();
-            order.changed = true;
-        }
-        if newer && at.is_some() && order.source_updated_at != at {
+        let newer = at.is_some_and(|at| order.source_updated_at.is_none_or(|known| at > known));
+        if newer {
             order.source_updated_at = at;
             order.changed = true;
         }
+    }
+
+    /// Whether this transaction is the first to hear of it.
+    pub fn is_new(&self, key: &OrderKey) -> bool {
+        self.order(key).is_some_and(|order| order.new)
     }
 
     pub fn cancels_all(&self, key: &OrderKey) -> bool {
@@ -230,25 +284,74 @@ impl Book {
     }
 
     /// Makes sure a line exists whose listing is not known; what is said of it is kept until it is.
-    pub fn unmapped_line(&mut self, tx: &Tx<'_>, key: &OrderKey, fact: &LineFact) {
-        if let Some(place) = self.lines(key, &fact.line_key).first().copied() {
-            self.name_line(place, fact);
+    pub fn unmapped_line(&mut self, tx: &Tx<'_>, key: &OrderKey, fact: &LineFact, at: Timestamp) {
+        if let Some(place) = self.lines(key, &fact.line_key).first() {
+            self.age_waiting(*place, fact, at);
             return;
         }
         let Some(order) = self.order(key).map(|order| order.id) else { return };
         let mut line = blank(tx, order, &fact.line_key);
         line.external_product = fact.item.product_id.clone();
         line.external_sku = fact.item.sku.clone();
-        line.occurred_at = fact.update.at;
+        line.occurred_at = Some(at);
         self.add_line(&(key.marketplace_id, key.external_id.clone()), line, true);
     }
 
-    /// A cancel that came first may have named the line alone; what it is called is needed to map it.
-    fn name_line(&mut self, place: LinePlace, fact: &LineFact) {
+    /// A waiting line is as old as the oldest fact of it, and learns how its item is named from whichever fact says so.
+    fn age_waiting(&mut self, place: LinePlace, fact: &LineFact, at: Timestamp) {
         let row = &mut self.lines[place.0];
-        if row.external_product.is_none() && row.external_sku.is_none() && fact.item != Item::default() {
-            row.external_product = fact.item.product_id.clone();
-            row.external_sku = fact.item.sku.clone();
+        if row.product_id.is_some() {
+            return;
+        }
+        let before = (row.occurred_at, row.external_product.is_some(), row.external_sku.is_some());
+        row.occurred_at = Some(row.occurred_at.map_or(at, |known| known.min(at)));
+        row.external_product = row.external_product.take().or_else(|| fact.item.product_id.clone());
+        row.external_sku = row.external_sku.take().or_else(|| fact.item.sku.clone());
+        self.changed[place.0] |= before != (row.occurred_at, row.external_product.is_some(), row.external_sku.is_some());
+    }
+
+    /// Since when a line has waited for its mapping, if it has.
+    pub fn waiting_since(&self, key: &OrderKey, line_key: &str) -> Option<Timestamp> {
+        let known = self.lines(key, line_key);
+        if known.iter().any(|place| self.row(*place).product_id.is_some()) {
+            return None;
+        }
+        known.first().and_then(|place| self.row(*place).occurred_at)
+    }
+
+    /// Counts this much as posted without a movement: it happened before the product was counted, and is in the count.
+    pub fn historic(&mut self, place: LinePlace, implied: Posting) {
+        let row = &mut self.lines[place.0];
+        row.historic_on_hand += implied.on_hand - row.posted_on_hand;
+        row.historic_unsellable += implied.unsellable - row.posted_unsellable;
+        row.posted_on_hand = implied.on_hand;
+        row.posted_unsellable = implied.unsellable;
+        self.changed[place.0] = true;
+    }
+
+    pub fn is_historic(&self, place: LinePlace) -> bool {
+        let row = self.row(place);
+        row.historic_on_hand != 0 || row.historic_unsellable != 0
+    }
+
+    /// What was only recorded is to be posted after all.
+    pub fn forget_history(&mut self, place: LinePlace) {
+        let row = &mut self.lines[place.0];
+        row.posted_on_hand -= row.historic_on_hand;
+        row.posted_unsellable -= row.historic_unsellable;
+        row.historic_on_hand = 0;
+        row.historic_unsellable = 0;
+        self.changed[place.0] = true;
+    }
+
+    /// A line that a person typed in for a marketplace's order is the one its own fact speaks of, whatever the fact calls it.
+    pub fn adopt(&mut self, key: &OrderKey, line_key: &str, listing: ListingId) {
+        if !self.lines(key, line_key).is_empty() {
+            return;
+        }
+        let typed = |row: &LineRow| row.line_key.starts_with(TYPED) && row.listing_id == Some(listing);
+        if let Some(place) = self.all_lines(key).into_iter().find(|place| typed(self.row(*place))) {
+            self.lines[place.0].line_key = line_key.to_owned();
             self.changed[place.0] = true;
         }
     }
@@ -357,8 +460,27 @@ impl Book {
         self.orders.get(&(marketplace_id, external_id.to_owned())).map(|order| order.id)
     }
 
+    fn derive_statuses(&mut self) {
+        let statuses: Vec<&'static str> = self
+            .orders
+            .values()
+            .map(|order| {
+                let firsts = order.lines.iter().filter(|line| self.lines[**line].component == 0);
+                let states: Vec<LineState> = firsts.map(|line| self.state(LinePlace(*line))).collect();
+                order_status(&states, order.cancel_all).as_str()
+            })
+            .collect();
+        for (order, status) in self.orders.values_mut().zip(statuses) {
+            if order.status != status {
+                order.status = status.to_owned();
+                order.changed = true;
+            }
+        }
+    }
+
     /// Writes every line and order that changed.
-    pub async fn flush(self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+    pub async fn flush(mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        self.derive_statuses();
         let changed: Vec<LineRow> =
             self.lines.into_iter().zip(self.changed).filter(|(_, changed)| *changed).map(|(line, _)| line).collect();
         if !changed.is_empty() {
@@ -374,14 +496,8 @@ impl Book {
     }
 }
 
-fn stage(status: &str) -> u8 {
-    match status {
-        "created" => 0,
-        "cancelled" => 2,
-        "returned" => 3,
-        _ => 1,
-    }
-}
+/// How the lines of an order are called that a person typed in for a marketplace that names its lines itself.
+pub const TYPED: &str = "typed:";
 
 /// A line nothing is known of yet.
 pub fn blank(tx: &Tx<'_>, order_id: OrderId, line_key: &str) -> LineRow {
@@ -407,6 +523,8 @@ pub fn blank(tx: &Tx<'_>, order_id: OrderId, line_key: &str) -> LineRow {
         posted_committed: 0,
         posted_unsellable: 0,
         posting: 0,
+        historic_on_hand: 0,
+        historic_unsellable: 0,
         price_minor: None,
         cost_price_minor: None,
         currency: None,

@@ -1,8 +1,9 @@
 //! What a line now implies, less what is posted for it: the one way an order becomes a movement, whichever door it came through.
 
-use super::Tx;
 use super::orders_book::{Book, LinePlace};
 use super::working::{Cause, Change, PostError, Working};
+use super::{Tx, retarget};
+use crate::db::DbError;
 use crate::db::sales::{SalesDelta, SalesKey};
 use crate::domain::ids::{LocationId, MovementId};
 use crate::domain::order::{self, Fulfilment, LineState, Overflow, Posting};
@@ -24,6 +25,8 @@ pub(super) enum LineError {
     Post(#[from] PostError),
     #[error(transparent)]
     Overflow(#[from] Overflow),
+    #[error(transparent)]
+    Rule(#[from] DbError),
 }
 
 /// Posts the difference; `None` when the ledger holds it already.
@@ -60,6 +63,10 @@ pub(super) fn post_line(
     let day = cause.occurred_at.day();
     let marketplace = cause.marketplace_id;
     let movement = working.post(tx, (product, line.location), Change::from(due), cause)?;
+    // Once per unit of the listing, whatever it is made of. Goods that came back are anybody's.
+    if let (Some(listing), 0, false) = (row.listing_id, row.component, movement_type == "returned") {
+        retarget::use_quota(tx, working, listing, sold / row.units)?;
+    }
     if let Some(marketplace_id) = marketplace {
         let row = book.row(line.place);
         let currency = row.currency.clone().unwrap_or_default();

@@ -89,6 +89,25 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
     Ok((pool, inputs))
 }
 
+/// A listing's own quota is used up by what it sells or holds, and filled again by what is cancelled or let go (a negative
+/// number). In units of the listing; without a quota there is nothing to count.
+pub(super) fn use_quota(tx: &Tx<'_>, working: &mut Working, id: ListingId, sold: i64) -> Result<(), DbError> {
+    let parts = working.components.get(&id).cloned().unwrap_or_default();
+    let Some(row) = working.listings.get(&id).map(|listing| listing.row.clone()) else { return Ok(()) };
+    let Some(connection) = tx.kit.registry.by_id(row.marketplace_id) else { return Ok(()) };
+    let rule = effective_rule(tx, working, &connection, &row, &parts)?;
+    let Some(quota) = rule.quota.filter(|_| sold != 0) else { return Ok(()) };
+    let components = parts.iter().enumerate().map(|(product, (_, units))| Component { product, units: *units }).collect();
+    let input = ListingInput { id, components, locations: Vec::new(), rule, quota_left: row.quota_left };
+    // Never above the quota: a cancel of a sale from before it was set adds nothing to it.
+    let left = row.quota_left.unwrap_or(quota).saturating_sub(input.quota_change(sold)).min(quota);
+    if let Some(listing) = working.listings.get_mut(&id).filter(|listing| listing.row.quota_left != Some(left)) {
+        listing.row.quota_left = Some(left);
+        listing.changed = true;
+    }
+    Ok(())
+}
+
 /// Hub, then marketplace, then product, then listing: the nearest that says something counts.
 pub fn effective_rule(
     tx: &Tx<'_>,

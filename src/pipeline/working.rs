@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Tx, retarget};
+use super::{Tx, oversells, retarget};
 use crate::db::DbError;
-use crate::db::alerts::{self, NewAlert, NewOversell};
+use crate::db::alerts::{self, NewAlert};
 use crate::db::inventory::{self, LevelChange, LevelRow};
 use crate::db::listings::{self, ListingRow};
 use crate::db::movements::{self, Movement};
@@ -60,8 +60,8 @@ pub struct Cause {
 
 pub(super) struct Level {
     pub row: LevelRow,
-    before: LevelRow,
-    movements: i64,
+    pub before: LevelRow,
+    pub movements: i64,
 }
 
 pub(super) struct Listing {
@@ -164,7 +164,7 @@ impl Working {
         self.listings.values().map(|l| &l.row).find(|row| row.marketplace_id == marketplace && alone(&row.id))
     }
 
-    fn available_everywhere(&self, product: ProductId) -> i64 {
+    pub(super) fn available_everywhere(&self, product: ProductId) -> i64 {
         let of_product = self.levels.iter().filter(|((id, _), _)| *id == product);
         of_product.map(|(_, level)| level.row.available()).sum()
     }
@@ -229,7 +229,7 @@ impl Working {
         }
         retarget::listings(tx, &mut self).await?;
         self.write_states(tx).await?;
-        self.write_oversells(tx).await?;
+        oversells::write(tx, &self).await?;
         sales::add(&mut tx.conn, &self.sales).await
     }
 
@@ -296,31 +296,6 @@ impl Working {
         }
         Ok(())
     }
-
-    /// A negative available is the record of an oversell; the case makes people look at it.
-    async fn write_oversells(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        let mut cases = Vec::new();
-        let mut opened = Vec::new();
-        for level in self.levels.values().filter(|level| level.movements > 0) {
-            let (before, after) = (level.before.available(), level.row.available());
-            let Some(product) = self.products.get(&level.row.product_id) else { continue };
-            if after >= 0 || after >= before || product.oversell_policy != "block" {
-                continue;
-            }
-            let orders: Vec<_> = self.movements.iter().rev().filter(|m| m.after.product_id == product.id).collect();
-            let orders: Vec<_> = orders.iter().take(10).map(|m| m.reference_id.as_deref().unwrap_or("")).collect();
-            cases.push(NewOversell {
-                id: tx.id(),
-                product_id: product.id,
-                location_id: level.row.location_id,
-                units: -after,
-                candidates: serde_json::json!(orders).to_string(),
-            });
-            opened.push(stock_alert(tx, product, "oversold", after));
-        }
-        alerts::open_oversells(&mut tx.conn, &cases, tx.now).await?;
-        alerts::open_once(&mut tx.conn, &opened, tx.now).await.map(drop)
-    }
 }
 
 fn added(row: LevelRow, change: Change) -> Result<LevelRow, PostError> {
@@ -343,7 +318,7 @@ fn added(row: LevelRow, change: Change) -> Result<LevelRow, PostError> {
     Ok(after)
 }
 
-fn stock_alert(tx: &Tx<'_>, product: &ProductRow, kind: &'static str, available: i64) -> NewAlert {
+pub(super) fn stock_alert(tx: &Tx<'_>, product: &ProductRow, kind: &'static str, available: i64) -> NewAlert {
     let (severity, words) = match kind {
         "oversold" => ("critical", format!("{} is oversold: available is {available}", product.sku)),
         "out-of-stock" => ("warning", format!("{} is out of stock", product.sku)),

@@ -10,6 +10,7 @@ mod support;
 mod crash;
 mod db;
 mod http;
+mod ledger;
 mod pipeline;
 mod proofs;
 mod realtime;

@@ -24,19 +24,54 @@ impl Applying {
         resolution: Resolution,
         outcome: &mut Outcome,
     ) -> Result<(), DbError> {
+        let at = update_time(logged, fact.update.at);
+        let mut past = Past::None;
         if let Resolution::Listing(listing) = resolution {
+            self.book.adopt(key, &fact.line_key, listing);
+            if logged.initial && self.book.is_new(key) {
+                past = Past::All;
+            } else if let Some(since) = self.book.waiting_since(key, &fact.line_key) {
+                past = Past::Before(since.min(at));
+            }
             let parts = self.working.components.get(&listing).cloned().unwrap_or_default();
             let priced = Priced { text: fact.price.as_deref(), currency: logged.connection.currency.as_deref() };
             self.book.map_line(tx, key, fact, listing, &parts, &self.working, priced);
         } else {
-            self.book.unmapped_line(tx, key, fact);
+            self.book.unmapped_line(tx, key, fact, at);
         }
         let mut update = fact.update.clone();
         update.cancel_all |= self.book.cancels_all(key);
         for place in self.book.lines(key, &fact.line_key) {
+            if let Past::Before(since) = past
+                && self.before_its_count(place, since)
+            {
+                self.record_history(place, &self.book.state(place), outcome);
+            }
+            if matches!(past, Past::All) {
+                let state = order::merge(&self.book.state(place), &update);
+                self.book.set_state(place, &state);
+                self.record_history(place, &state, outcome);
+            }
             self.line(tx, logged, key, place, &update, outcome).await?;
         }
         Ok(())
+    }
+
+    /// Whether something of this time is in the last count of the line's product, its opening included.
+    fn before_its_count(&self, place: LinePlace, at: Timestamp) -> bool {
+        let counted = self.book.row(place).product_id.and_then(|product| self.counted.get(&product));
+        counted.is_some_and(|counted| at < *counted)
+    }
+
+    /// What the line was worth so far is in the count already: it counts as posted, and nothing moves.
+    fn record_history(&mut self, place: LinePlace, state: &LineState, outcome: &mut Outcome) {
+        match order::implied(state, self.book.row(place).units, Fulfilment::Instant) {
+            Ok(implied) => {
+                self.book.historic(place, implied);
+                outcome.note = Some("history: it is older than the product's count, so it was recorded without moving stock");
+            }
+            Err(error) => outcome.failed = Some(error.to_string()),
+        }
     }
 
     /// Everything of the order that is still open, also what its create will bring.
@@ -92,7 +127,8 @@ impl Applying {
             place,
             location,
             state: after,
-            fulfilment: logged.connection.policy.fulfilment,
+            // The count held what had left the shelf: of history nothing is committed.
+            fulfilment: if self.book.is_historic(place) { Fulfilment::Instant } else { logged.connection.policy.fulfilment },
             sale_type: sale_type(&logged.connection),
             returned: update.returned.is_some() || update.returned_unsellable.is_some(),
         };
@@ -122,9 +158,14 @@ impl Applying {
         }
         self.book.delta_line(tx, &key, listing, &state, &parts, &self.working, logged.connection.currency.as_deref());
         self.expect(logged, listing, OwnChange::By(delta.change), delta.at);
+        let at = update_time(logged, delta.at);
         for place in self.book.all_lines(&key) {
             let row = self.book.row(place).clone();
             let Some(product) = row.product_id else { continue };
+            if logged.initial || logged.parked && self.before_its_count(place, at) {
+                self.record_history(place, &state, outcome);
+                continue;
+            }
             let Some(location) = self.location(None, product, row.units * -delta.change, &logged.connection) else { continue };
             self.working.ensure_level(tx, (product, location)).await?;
             let (fallback, returned) = match delta.reason {
@@ -155,6 +196,20 @@ impl Applying {
     ) -> Option<LocationId> {
         kept.or_else(|| self.working.choose_location(product, pieces.max(0), &connection.locations))
     }
+}
+
+/// What of a line's past is in the count of its product.
+enum Past {
+    None,
+    /// All of it: the connection's first look at its past.
+    All,
+    /// What was known of it while it waited since then for its mapping, if the count is later.
+    Before(Timestamp),
+}
+
+/// When a fact happened; where nobody says, when it came in.
+fn update_time(logged: &Logged, at: Option<Timestamp>) -> Timestamp {
+    at.unwrap_or(logged.received_at)
 }
 
 fn sale_type(connection: &Connection) -> &'static str {

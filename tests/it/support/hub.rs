@@ -44,6 +44,8 @@ pub struct Plan {
     pub shutdown_timeout_s: u32,
     /// SKU and stock: made in the hub, listed in every shop as `CODE-SKU`, and on the shops' shelves.
     pub products: Vec<(&'static str, i64)>,
+    /// The hub's clock: a manual one lets a test move time.
+    pub clock: Clock,
 }
 
 impl Default for Plan {
@@ -56,6 +58,7 @@ impl Default for Plan {
             stock_feed: "delta",
             shutdown_timeout_s: 30,
             products: vec![("PHONE-001", 50)],
+            clock: Clock::system(),
         }
     }
 }
@@ -83,7 +86,7 @@ impl Hub {
 
     /// On a given database: what a restart needs.
     pub async fn on(database: TestDatabase, plan: Plan) -> Self {
-        let clock = Clock::system();
+        let clock = plan.clock.clone();
         let (world_stop, world_tasks) = (CancellationToken::new(), TaskTracker::new());
         let time = clock.clone();
         let world = World::new(Arc::new(move || time.now()), world_tasks.clone(), world_stop.clone());
