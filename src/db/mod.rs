@@ -11,6 +11,7 @@ mod types;
 mod url;
 
 pub mod alerts;
+pub mod events;
 pub mod hub;
 pub mod inventory;
 pub mod leases;
@@ -21,6 +22,7 @@ pub mod orders;
 pub mod products;
 pub mod pushes;
 pub mod sales;
+pub mod sinks;
 pub mod tokens;
 pub mod verify;
 pub mod webhooks;
@@ -310,6 +312,7 @@ fn take_file_lock(path: &str) -> Result<File, OpenError> {
 pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
     [
         alerts::ALL,
+        events::ALL,
         hub::ALL,
         inventory::ALL,
         leases::ALL,
@@ -320,6 +323,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         products::ALL,
         pushes::ALL,
         sales::ALL,
+        sinks::ALL,
         tokens::ALL,
         verify::ALL,
         webhooks::ALL,

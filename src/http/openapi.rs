@@ -15,6 +15,8 @@ use crate::context::Context;
         super::stock::change, super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements,
         super::lists::webhooks, super::lists::webhook, super::lists::pushes, super::lists::alerts, super::lists::oversells,
         super::lists::audit, super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
+        super::alerts::acknowledge, super::events::list, super::sinks::list, super::sinks::create, super::sinks::remove, super::sinks::test,
+        super::dead_letters::list, super::dead_letters::retry, super::dead_letters::discard,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes)

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::Effects;
+use super::outbox::Bell;
 use super::push::Pushers;
 use super::writer::AfterCommit;
 use crate::db::{Db, DbError, listings};
@@ -14,6 +15,8 @@ pub struct Broadcast {
     /// Set once the table is there; nothing is committed for shoppers before.
     pub engine: Arc<OnceLock<Engine>>,
     pub pushers: Pushers,
+    /// Rung when something is in the outbox.
+    pub outbox: Bell,
 }
 
 impl AfterCommit for Broadcast {
@@ -25,6 +28,9 @@ impl AfterCommit for Broadcast {
         }
         for marketplace in effects.to_push {
             self.pushers.wake(marketplace);
+        }
+        if effects.events {
+            self.outbox.ring();
         }
     }
 }

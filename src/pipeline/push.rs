@@ -4,6 +4,7 @@
 //! One pusher per connection: claim what is due (a short transaction), send (no transaction, no connection held), settle each
 //! answer (a short transaction). One slow or dead marketplace holds up nobody else.
 
+mod circuit;
 mod outcome;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use crate::domain::time::Timestamp;
 use crate::marketplaces::{Answer, Connection, Outcome, PushItem};
 use crate::outbound::Outbound;
 
+pub use circuit::Circuit;
 pub use outcome::{Ended, Settle};
 
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +133,8 @@ impl Pusher {
     pub async fn run(&self, stop: CancellationToken) {
         let bell = self.pushers.bell(self.connection.id);
         let mut breaker = Breaker::new(self.limits.breaker);
+        // A restart forgets that it was degraded; its open alert does not.
+        let mut proven = false;
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
         let mut fresh = true;
         let mut wait = Duration::ZERO;
@@ -140,7 +144,7 @@ impl Pusher {
             tokio::select! {
                 biased;
                 Some(ended) = under_way.next(), if !under_way.is_empty() => {
-                    self.note(&mut breaker, ended);
+                    self.note(&mut breaker, &mut proven, ended).await;
                     // What the answer made due has rung the bell; only a full house has to look for itself.
                     if under_way.len() + 1 < self.limits.concurrency {
                         continue;
@@ -179,7 +183,7 @@ impl Pusher {
             }
         }
         while let Some(ended) = under_way.next().await {
-            self.note(&mut breaker, ended);
+            self.note(&mut breaker, &mut proven, ended).await;
         }
     }
 
@@ -252,22 +256,32 @@ impl Pusher {
         }
     }
 
-    fn note(&self, breaker: &mut Breaker, outcomes: Vec<Outcome>) {
+    async fn note(&self, breaker: &mut Breaker, proven: &mut bool, outcomes: Vec<Outcome>) {
         let now = self.kit.clock.now();
         let was_closed = breaker.is_closed();
+        let mut why = String::new();
+        let first = !*proven && outcomes.contains(&Outcome::Applied);
+        *proven |= first;
         for outcome in outcomes {
             match outcome {
                 Outcome::Applied | Outcome::Permanent { .. } => breaker.on_success(now),
                 Outcome::Retry { throttled: true, .. } => breaker.on_throttled(now),
-                Outcome::Retry { .. } | Outcome::Unknown { .. } | Outcome::Auth { .. } => {
+                Outcome::Retry { message, .. } | Outcome::Unknown { message } | Outcome::Auth { message } => {
                     breaker.on_failure(now, self.kit.chance.unit());
+                    why = message;
                 }
             }
         }
-        if was_closed != breaker.is_closed() {
-            let open = !breaker.is_closed();
+        let open = !breaker.is_closed();
+        if was_closed == open {
             self.kit.metrics.circuit(&self.connection.code, open);
             tracing::warn!(marketplace = %self.connection.code, open, "the circuit changed");
+        }
+        if was_closed == open || (first && !open) {
+            let changed = Circuit { connection: self.connection.clone(), open, why };
+            if let Err(error) = self.writer.run_patiently(changed).await {
+                tracing::warn!(marketplace = %self.connection.code, %error, "the change of the circuit could not be written");
+            }
         }
     }
 }

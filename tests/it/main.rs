@@ -8,5 +8,6 @@
 
 mod support;
 mod db;
+mod events;
 mod pipeline;
 mod realtime;
