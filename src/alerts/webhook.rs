@@ -49,7 +49,6 @@ pub fn request(url: &str, secret: &str, id: &str, now: Timestamp, body: &[u8]) -
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -128,7 +128,6 @@ pub struct Envelope<'a> {
 pub const VERSION: &str = "1.0";
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

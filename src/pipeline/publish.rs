@@ -37,15 +37,14 @@ pub struct PublishLimits {
 }
 
 impl PublishLimits {
-    /// Nothing new is sent after this much of a claim, so the last request ends before the lease does.
-    fn sending(&self) -> Duration {
-        self.timeout
-    }
-
+    /// How long a node may hold a sink without a word. With the default timeout 15 s: after that a killed node's work is taken over.
     fn lease(&self) -> Duration {
-        self.timeout * 3
+        self.timeout + SENDING + Duration::from_secs(1)
     }
 }
+
+/// Nothing new is sent later than this after a claim, so that the last request ends before the lease does.
+const SENDING: Duration = Duration::from_secs(4);
 
 /// Between two looks when no bell rings: other nodes' events ring none here, and retries become due by themselves.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -134,7 +133,7 @@ impl Publisher {
     async fn serve(&self, sink: Uuid, stop: &CancellationToken) -> Result<usize, WriteError<DbError>> {
         let claim = Claim { sink, owner: self.owner.clone(), limit: self.batch(), lease: self.limits.lease() };
         let Some((sink, due)) = self.writer.run_patiently(claim).await? else { return Ok(0) };
-        let until = self.kit.clock.elapsed() + self.limits.sending();
+        let until = self.kit.clock.elapsed() + SENDING;
         let mut streams: BTreeMap<Uuid, Vec<DueDelivery>> = BTreeMap::new();
         for delivery in due {
             streams.entry(delivery.stream).or_default().push(delivery);
@@ -143,7 +142,7 @@ impl Publisher {
         let ended: Vec<Vec<Ended>> = stream::iter(sends).buffer_unordered(self.limits.concurrency.max(1)).collect().await;
         let ended: Vec<Ended> = ended.into_iter().flatten().collect();
         let count = ended.len();
-        self.writer.run_patiently(Settle { sink, ended, limits: self.limits }).await?;
+        self.writer.run_patiently(Settle { sink, owner: self.owner.clone(), ended, limits: self.limits }).await?;
         Ok(count)
     }
 

@@ -62,6 +62,10 @@ impl Command for Route {
     }
 }
 
+fn lease_name(sink: Uuid) -> String {
+    format!("sink:{sink}")
+}
+
 /// Takes what may be sent to one sink, if it is ours to serve.
 pub(super) struct Claim {
     pub sink: Uuid,
@@ -75,21 +79,25 @@ impl Command for Claim {
     type Error = DbError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Self::Output, DbError> {
-        let (lease, until) = (format!("sink:{}", self.sink), tx.now.plus(self.lease));
+        let (lease, until) = (lease_name(self.sink), tx.now.plus(self.lease));
         if leases::take(&mut tx.conn, &lease, &self.owner, until, tx.now).await?.is_none() {
             return Ok(None);
         }
-        let Some(sink) = sinks::get(&mut tx.conn, self.sink).await?.filter(|sink| sink.resume_at <= tx.now) else {
-            return Ok(None);
-        };
-        let due = sinks::due_deliveries(&mut tx.conn, sink.id, tx.now, self.limit).await?;
-        Ok(Some((sink, due)).filter(|(_, due)| !due.is_empty()))
+        if let Some(sink) = sinks::get(&mut tx.conn, self.sink).await?.filter(|sink| sink.resume_at <= tx.now) {
+            let due = sinks::due_deliveries(&mut tx.conn, sink.id, tx.now, self.limit).await?;
+            if !due.is_empty() {
+                return Ok(Some((sink, due)));
+            }
+        }
+        leases::release(&mut tx.conn, &lease, &self.owner).await?;
+        Ok(None)
     }
 }
 
 /// Writes down how deliveries ended.
 pub(super) struct Settle {
     pub sink: SinkRow,
+    pub owner: String,
     pub ended: Vec<Ended>,
     pub limits: PublishLimits,
 }
@@ -102,6 +110,8 @@ impl Command for Settle {
         let settled: Vec<SettledDelivery> = self.ended.iter().map(|ended| self.end(tx, ended)).collect();
         sinks::settle(&mut tx.conn, &settled, tx.now).await?;
         self.pace(tx).await?;
+        // Whoever looks next may have it: a restart does not wait for the lease of the process before it.
+        leases::release(&mut tx.conn, &lease_name(self.sink.id), &self.owner).await?;
         let dead = settled.iter().filter(|s| s.status == "dead").count();
         if dead > 0 {
             tracing::warn!(sink = %self.sink.name, dead, "events became dead letters");
