@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::Messenger;
+use crate::alerts::mail::{MailError, Mailer};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::context::Context;
@@ -22,6 +24,8 @@ use crate::outbound::{Outbound, OutboundError, OutboundLimits};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::holds;
+use crate::pipeline::outbox::Bell;
+use crate::pipeline::publish::{PublishLimits, Publisher, Purge};
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
 use crate::pipeline::setup::{Declare, SetupError, rounding};
 use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
@@ -42,6 +46,8 @@ pub enum StartError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Outbound(#[from] OutboundError),
+    #[error(transparent)]
+    Mail(#[from] MailError),
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error(transparent)]
@@ -71,6 +77,7 @@ pub struct App {
     /// Made because nobody could come in otherwise; shown once.
     pub first_token: Option<String>,
     pub pushers: Vec<Arc<Pusher>>,
+    pub publisher: Arc<Publisher>,
     listener: TcpListener,
     writer_stop: CancellationToken,
 }
@@ -102,18 +109,35 @@ impl App {
         let first_token = first_token(&writer, &db, &tokens).await?;
         let outbound = Outbound::new(outbound_limits(&settings))?;
         let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
-        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, demo: false };
-        Ok(Self { context, address, first_token, pushers, listener, writer_stop })
+        let messenger = messenger(&settings, &sealer)?;
+        let publisher = Arc::new(Publisher {
+            kit: kit.clone(),
+            db: db.clone(),
+            writer: writer.clone(),
+            messenger: messenger.clone(),
+            bell: broadcast.outbox.clone(),
+            owner: kit.chance.id(kit.clock.now()).to_string(),
+            limits: publish_limits(&settings),
+        });
+        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, messenger, demo: false };
+        Ok(Self { context, address, first_token, pushers, publisher, listener, writer_stop })
     }
 
     /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let Self { context, listener, pushers, writer_stop, .. } = self;
+        let Self { context, listener, pushers, publisher, writer_stop, .. } = self;
         let workers = context.workers.clone();
         for pusher in &pushers {
             let (pusher, stop) = (pusher.clone(), workers.stopping().clone());
             workers.start(async move { pusher.run(stop).await });
         }
+        let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
+        let stop_publishing = workers.stopping().clone();
+        workers.start(async move { publisher.run(stop_publishing).await });
+        workers.every(Duration::from_secs(600), move || {
+            let writer = writer.clone();
+            async move { purge_events(&writer, retention).await }
+        });
         let writer = context.writer.clone();
         workers.every(Duration::from_millis(500), move || {
             let writer = writer.clone();
@@ -225,7 +249,7 @@ fn start_writer(
         group_max_bytes: settings.database.group_max_bytes,
     };
     let (writer, task) = Writer::new(limits, workers.stopping().clone());
-    let broadcast = Broadcast { engine: Arc::default(), pushers: pushers.clone() };
+    let broadcast = Broadcast { engine: Arc::default(), pushers: pushers.clone(), outbox: Bell::default() };
     let writer_stop = CancellationToken::new();
     let (db, kit, after, stop) = (db.clone(), kit.clone(), broadcast.clone(), writer_stop.clone());
     workers.start(async move { task.run(db, connection, kit, after, stop).await });
@@ -301,6 +325,38 @@ fn make_pushers(
             })
         })
         .collect()
+}
+
+fn messenger(settings: &Settings, sealer: &Sealer) -> Result<Messenger, StartError> {
+    let limits = OutboundLimits { timeout: settings.events.timeout(), ..outbound_limits(settings) };
+    let mailer = Mailer::new(&settings.mail)?.map(Arc::new);
+    Ok(Messenger { outbound: Outbound::new(limits)?, mailer, sealer: sealer.clone() })
+}
+
+fn publish_limits(settings: &Settings) -> PublishLimits {
+    let events = &settings.events;
+    PublishLimits {
+        timeout: events.timeout().max(settings.mail.timeout()),
+        retry_base: events.retry_base(),
+        retry_cap: events.retry_cap(),
+        attempts_max: events.attempts_max,
+        batch_max: events.batch_max,
+        concurrency: events.concurrency,
+        retention: events.retention(),
+    }
+}
+
+/// Old events that everybody has.
+async fn purge_events(writer: &Writer, retention: Duration) -> More {
+    const BATCH: i64 = 1_000;
+    match writer.run_patiently(Purge { retention, limit: BATCH }).await {
+        Ok(count) if count as i64 == BATCH => More::Now,
+        Ok(_) => More::Later,
+        Err(error) => {
+            tracing::warn!(%error, "old events could not be forgotten");
+            More::Later
+        }
+    }
 }
 
 /// Rows of the log that wait for another try.

@@ -10,6 +10,7 @@ pub mod marketplaces;
 pub mod db;
 pub mod realtime;
 pub mod http;
+pub mod alerts;
 pub mod outbound;
 pub mod workers;
 pub mod settings;

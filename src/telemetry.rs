@@ -101,7 +101,7 @@ impl Metrics {
         r.register("circuit_open", "1 while a marketplace is given rest", self.circuit_open.clone());
         r.register("dirty_listings", "Listings that are to be told", self.dirty_listings.clone());
         r.register("dirty_oldest_seconds", "How long the oldest of them waits", self.dirty_oldest_seconds.clone());
-        r.register("dlq_message_count", "Webhooks that need a person, by status", self.dead_letters.clone());
+        r.register("dlq_message_count", "Webhooks (by status) and events that need a person", self.dead_letters.clone());
         // Prometheus adds `_total` to counters only; this gauge has the name its alert is known by.
         r.register("out_of_stock_products_total", "Products with nothing to sell", self.out_of_stock.clone());
         r.register("listing_gaps", "Stock events that did not follow the one before", self.gaps.clone());

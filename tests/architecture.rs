@@ -40,6 +40,8 @@ const RULES: &[Rule] = &[
         why: "the web framework stays at the edge: handlers and sockets translate, everything behind them is plain Rust" },
     Rule { words: &["reqwest*"], reads: Reads::Code, within: &["src"], except: &["src/outbound.rs"],
         why: "one client for all calls out: its time limits, size caps and address checks must hold everywhere" },
+    Rule { words: &["lettre"], reads: Reads::Code, within: &["src"], except: &["src/alerts/mail.rs"],
+        why: "one mailer: its time limit and its rule for TLS must hold for every mail" },
     Rule { words: &["async", "await", "tokio", "futures_util", "sqlx", "actix*", "reqwest*"], reads: Reads::Code,
         within: &["src/domain"], except: &[],
         why: "the domain is pure values and rules; what waits, stores or calls belongs to the pipeline" },

@@ -21,7 +21,6 @@ CREATE TABLE products (
     stock_state         TEXT NOT NULL DEFAULT 'out' CHECK (stock_state IN ('ok', 'low', 'out')),
     rule                TEXT NOT NULL DEFAULT '{}',
     last_counted_at     INTEGER,
-    event_sequence      INTEGER NOT NULL DEFAULT 0,
     version             INTEGER NOT NULL DEFAULT 1,
     created_at          INTEGER NOT NULL,
     updated_at          INTEGER NOT NULL,
@@ -400,19 +399,23 @@ CREATE TABLE sync_items (
     PRIMARY KEY (sync_log_id, external_id, market)
 ) STRICT;
 
--- The outbox: written in the transaction of its cause, delivered later, in order per product.
+-- The outbox: written in the transaction of its cause, delivered later. `stream` is what its order is kept within (a product, else
+-- a marketplace, else nothing but itself), `sequence` the place in it: for products made of the versions of its levels, which
+-- grow with every movement under lock. Routed: every sink that wants it has its delivery.
 CREATE TABLE events (
     id          BLOB PRIMARY KEY,
     event_type  TEXT NOT NULL,
     product_id  BLOB,
+    stream      BLOB NOT NULL,
     sequence    INTEGER NOT NULL DEFAULT 0,
     source_key  TEXT NOT NULL UNIQUE,
     payload     TEXT NOT NULL,
-    status      TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'dead')),
+    status      TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'routed')),
     created_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX events_pending ON events (created_at) WHERE status = 'pending';
-CREATE INDEX events_by_product ON events (product_id, sequence) WHERE product_id IS NOT NULL;
+CREATE INDEX events_created ON events (created_at);
+CREATE INDEX events_by_product ON events (product_id, id) WHERE product_id IS NOT NULL;
 
 CREATE TABLE alerts (
     id             BLOB PRIMARY KEY,

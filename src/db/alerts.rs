@@ -12,6 +12,9 @@ statements! {
         SELECT {id 0}, {text 1}, {text 2}, {text 3}, {id 4}, {id 5}, {text 6}, {int 7} FROM {rows} WHERE TRUE \
         ON CONFLICT (dedup_key) WHERE state <> 'resolved' DO NOTHING");
     ALERTS_RESOLVE = both("UPDATE alerts SET state = 'resolved', resolved_at = $2 WHERE state <> 'resolved' AND dedup_key IN {texts $1}");
+    ALERT_ACK = both("UPDATE alerts SET state = 'acknowledged', acknowledged_at = $2, acknowledged_by = $3 \
+        WHERE id = $1 AND state = 'open'");
+    ALERT_STATE = both("SELECT state FROM alerts WHERE id = $1");
     ALERTS_PAGE = both("SELECT a.id, a.kind, a.severity, a.state, p.sku, m.code AS marketplace, a.message, a.opened_at, a.acknowledged_at, \
             a.resolved_at FROM alerts a LEFT JOIN products p ON p.id = a.product_id LEFT JOIN marketplaces m ON m.id = a.marketplace_id \
         WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
@@ -70,6 +73,13 @@ pub async fn open_once(conn: &mut Conn<'_>, alerts: &[NewAlert], now: Timestamp)
 
 pub async fn resolve<'a>(conn: &mut Conn<'_>, keys: impl IntoIterator<Item = &'a str>, now: Timestamp) -> Result<u64, DbError> {
     execute!(conn, ALERTS_RESOLVE, super::sql::texts(keys), now)
+}
+
+/// Somebody has seen it: it stays until its cause is gone. Gives the state before, `None` where there is no such alert.
+pub async fn acknowledge(conn: &mut Conn<'_>, id: Uuid, by: &str, now: Timestamp) -> Result<Option<String>, DbError> {
+    let state = fetch_optional!(conn, ALERT_STATE, (String,), id)?.map(|row| row.0);
+    execute!(conn, ALERT_ACK, id, now, by)?;
+    Ok(state)
 }
 
 pub struct NewOversell {

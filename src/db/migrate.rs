@@ -16,12 +16,20 @@ struct Pair {
     postgres: &'static str,
 }
 
-const PAIRS: &[Pair] = &[Pair {
-    number: 1,
-    name: "foundation",
-    sqlite: include_str!("../../migrations/sqlite/0001_foundation.sql"),
-    postgres: include_str!("../../migrations/postgres/0001_foundation.sql"),
-}];
+const PAIRS: &[Pair] = &[
+    Pair {
+        number: 1,
+        name: "foundation",
+        sqlite: include_str!("../../migrations/sqlite/0001_foundation.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_foundation.sql"),
+    },
+    Pair {
+        number: 2,
+        name: "sinks",
+        sqlite: include_str!("../../migrations/sqlite/0002_sinks.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_sinks.sql"),
+    },
+];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");
 

@@ -13,6 +13,7 @@ mod url;
 
 pub mod alerts;
 pub mod history;
+pub mod events;
 pub mod hub;
 pub mod inventory;
 pub mod leases;
@@ -24,6 +25,7 @@ pub mod products;
 pub mod pushes;
 pub mod reservations;
 pub mod sales;
+pub mod sinks;
 pub mod tokens;
 pub mod verify;
 pub mod webhooks;
@@ -315,6 +317,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
     [
         alerts::ALL,
         history::ALL,
+        events::ALL,
         hub::ALL,
         inventory::ALL,
         leases::ALL,
@@ -326,6 +329,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         pushes::ALL,
         reservations::ALL,
         sales::ALL,
+        sinks::ALL,
         tokens::ALL,
         verify::ALL,
         webhooks::ALL,

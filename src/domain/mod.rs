@@ -12,4 +12,5 @@ pub mod listing;
 pub mod rule;
 pub mod allocation;
 pub mod alerts;
+pub mod events;
 pub mod retry;

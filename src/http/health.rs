@@ -6,7 +6,7 @@ use serde_json::json;
 use super::problem::Problem;
 use crate::ask;
 use crate::context::Context;
-use crate::db::{hub, listings, products, webhooks};
+use crate::db::{hub, listings, products, sinks, webhooks};
 use crate::telemetry::HubState;
 
 /// The process answers. Nothing else is looked at.
@@ -36,7 +36,9 @@ pub(super) async fn metrics(ctx: web::Data<Context>) -> HttpResponse {
         ctx,
         (Vec<(String, i64, crate::domain::time::Timestamp)>, Vec<(String, i64)>, i64),
         [] | conn | {
-            Ok((listings::dirty(conn).await?, webhooks::count_to_handle(conn).await?, products::count_out_of_stock(conn).await?))
+            let mut to_handle = webhooks::count_to_handle(conn).await?;
+            to_handle.push(("event".into(), sinks::count_dead(conn).await?));
+            Ok((listings::dirty(conn).await?, to_handle, products::count_out_of_stock(conn).await?))
         }
     );
     if let Ok((dirty, to_handle, out_of_stock)) = state {

@@ -298,6 +298,8 @@ pub(super) struct AlertShape {
     #[schema(value_type = String, format = DateTime)]
     opened_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
+    acknowledged_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     resolved_at: Option<Timestamp>,
 }
 
@@ -324,6 +326,7 @@ pub(super) async fn alerts(
         marketplace: a.marketplace,
         message: a.message,
         opened_at: a.opened_at,
+        acknowledged_at: a.acknowledged_at,
         resolved_at: a.resolved_at,
     };
     Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, show)))

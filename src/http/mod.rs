@@ -5,7 +5,10 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod alerts;
+mod dead_letters;
 mod demo;
+mod events;
 mod health;
 mod listings;
 mod lists;
@@ -17,6 +20,7 @@ mod page;
 mod products;
 mod reservations;
 mod serve;
+mod sinks;
 mod stock;
 mod tokens;
 mod unmapped;
@@ -72,6 +76,14 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/alerts", "GET", [get().to(lists::alerts)]))
         .service(at("/v1/admin/oversells", "GET", [get().to(oversells::list)]))
         .service(at("/v1/admin/oversells/{id}/resolve", "POST", [post().to(oversells::resolve)]))
+        .service(at("/v1/admin/alerts/{id}/ack", "POST", [post().to(alerts::acknowledge)]))
+        .service(at("/v1/admin/events", "GET", [get().to(events::list)]))
+        .service(at("/v1/admin/sinks", "GET, POST", [get().to(sinks::list), post().to(sinks::create)]))
+        .service(at("/v1/admin/sinks/{id}", "DELETE", [delete().to(sinks::remove)]))
+        .service(at("/v1/admin/sinks/{id}/test", "POST", [post().to(sinks::test)]))
+        .service(at("/v1/admin/dead-letters", "GET", [get().to(dead_letters::list)]))
+        .service(at("/v1/admin/dead-letters/{id}/retry", "POST", [post().to(dead_letters::retry)]))
+        .service(at("/v1/admin/dead-letters/{id}/discard", "POST", [post().to(dead_letters::discard)]))
         .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]))
         .service(at("/v1/admin/marketplaces", "GET", [get().to(lists::marketplaces)]))
         .service(at("/v1/admin/tokens", "GET, POST", [get().to(tokens::list), post().to(tokens::create)]))

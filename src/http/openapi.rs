@@ -18,6 +18,8 @@ use crate::context::Context;
         super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship, super::order_changes::cancel_store,
         super::reservations::place, super::reservations::show_one, super::reservations::extend, super::reservations::consume,
         super::reservations::release, super::unmapped::list, super::unmapped::map,
+        super::alerts::acknowledge, super::events::list, super::sinks::list, super::sinks::create, super::sinks::remove, super::sinks::test,
+        super::dead_letters::list, super::dead_letters::retry, super::dead_letters::discard,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes)

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::db::DbError;
 use crate::pipeline::catalogue::CatalogueError;
+use crate::pipeline::dead_letters::DeadLetterError;
 use crate::pipeline::intake::IntakeError;
 use crate::pipeline::order_changes::ChangeError;
 use crate::pipeline::orders::OrderError;
@@ -256,6 +257,19 @@ impl From<CatalogueError> for Problem {
             },
             CatalogueError::NotPostable(why) => Self::field("/delta", why),
             CatalogueError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeadLetterError> for Problem {
+    fn from(error: DeadLetterError) -> Self {
+        match error {
+            DeadLetterError::Unknown => Self::not_found("unknown-dead-letter", "there is no such dead letter"),
+            DeadLetterError::NotDiscardable => Self::conflict(
+                "not-discardable",
+                "a blocked push is a number the marketplace must still be told; it goes away when it is taken",
+            ),
+            DeadLetterError::Database(error) => error.into(),
         }
     }
 }

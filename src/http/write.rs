@@ -148,4 +148,11 @@ impl<C: Command> Command for Once<C> {
         tokens::audit(&mut tx.conn, &audit, tx.now).await?;
         Ok(Answer { status, body, replayed: false })
     }
+
+    async fn refused(&self, tx: &mut Tx<'_>, error: &Self::Error) -> Result<(), DbError> {
+        match error {
+            OnceError::Command(error) => self.command.refused(tx, error).await,
+            OnceError::KeyReused | OnceError::Database(_) => Ok(()),
+        }
+    }
 }

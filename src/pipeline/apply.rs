@@ -85,31 +85,45 @@ impl super::writer::Command for ApplyDue {
         let due = webhooks::due(&mut tx.conn, tx.now, self.limit).await?;
         let count = due.len();
         for row in due {
-            if let Some(one) = read_again(tx, row) {
-                one_by_itself(tx, vec![one]).await?;
+            match read_again(tx, row) {
+                Some(Ok(one)) => one_by_itself(tx, vec![one]).await?,
+                Some(Err(unreadable)) => webhooks::settle(&mut tx.conn, &[unreadable], tx.now).await?,
+                None => {}
             }
         }
         Ok(count)
     }
 }
 
-/// A logged row was verified when it came in; its bytes are read again by the adapter of today.
-fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Option<Logged> {
+/// A logged row was verified when it came in; its bytes are read again by the adapter of today. What that still cannot read
+/// stays failed: it must not count as handled because somebody tried it again.
+fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Option<Result<Logged, WebhookResult>> {
     let connection = tx.kit.registry.by_id(row.marketplace_id)?;
     let reading = connection.adapter.read(Incoming { body: &row.payload, limits: tx.kit.limits.json });
     let facts = match reading.verdict {
         Verdict::Facts(facts) => facts,
-        Verdict::Ignored | Verdict::Failed(_) => Vec::new(),
+        Verdict::Ignored => Vec::new(),
+        Verdict::Failed(error) => {
+            return Some(Err(WebhookResult {
+                id: row.id,
+                status: "failed",
+                error_code: Some(error.code),
+                error_message: Some(error.message),
+                effect: None,
+                failed_attempts: 1,
+                next_attempt_at: None,
+            }));
+        }
     };
     let (id, event_key, received_at) = (row.id, row.event_key, row.created_at);
     let (source, parked) = (source(&row.source), row.error_code.as_deref() == Some("unmapped"));
     let retry_count = row.retry_count;
-    Some(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false })
+    Some(Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false }))
 }
 
 /// The items of a logged row that lead nowhere, each with its order's id where it has one.
 pub(super) async fn waiting_items(tx: &mut Tx<'_>, row: PendingWebhook) -> Result<Vec<(Item, Option<String>)>, DbError> {
-    let Some(logged) = read_again(tx, row) else { return Ok(Vec::new()) };
+    let Some(Ok(logged)) = read_again(tx, row) else { return Ok(Vec::new()) };
     let list = [logged];
     let resolved = resolve(tx, &list).await?;
     let nowhere = |index: usize, n: usize| resolved.get(&(0, index, n)).is_none_or(|r| *r == Resolution::Unmapped);

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::Effects;
 use super::breakage::{self, Breakage};
+use super::outbox::Bell;
 use super::push::Pushers;
 use super::writer::AfterCommit;
 use crate::db::{Db, DbError, listings};
@@ -15,6 +16,8 @@ pub struct Broadcast {
     /// Set once the table is there; nothing is committed for shoppers before.
     pub engine: Arc<OnceLock<Engine>>,
     pub pushers: Pushers,
+    /// Rung when something is in the outbox.
+    pub outbox: Bell,
 }
 
 impl AfterCommit for Broadcast {
@@ -27,6 +30,9 @@ impl AfterCommit for Broadcast {
         }
         for marketplace in effects.to_push {
             self.pushers.wake(marketplace);
+        }
+        if effects.events {
+            self.outbox.ring();
         }
     }
 }

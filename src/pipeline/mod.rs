@@ -6,7 +6,8 @@
 //! own store, people ──▶ orders, stock_change ──────────────────▶├▶ working    after COMMIT
 //!                                                               └▶ retarget
 //!                                    after the commit: ├▶ broadcast ─▶ every browser
-//!                                                      └▶ push ─────▶ every other marketplace
+//!                                                      ├▶ push ─────▶ every other marketplace
+//!                                     outbox (in the commit) └▶ publish ▶ sinks: webhooks, e-mail
 //! ```
 //!
 //! The types carry the order: only `verify` can make a `Verified`, only `log` a `Logged`.
@@ -30,6 +31,9 @@ pub mod catalogue;
 pub mod explain;
 pub mod push;
 pub mod broadcast;
+pub mod outbox;
+pub mod publish;
+pub mod dead_letters;
 pub mod setup;
 mod breakage;
 
@@ -94,6 +98,8 @@ pub struct Effects {
     pub to_push: BTreeSet<MarketplaceId>,
     /// Connections changed: read them anew.
     pub connections_changed: bool,
+    /// Something is in the outbox.
+    pub events: bool,
 }
 
 impl Effects {
@@ -101,11 +107,12 @@ impl Effects {
         self.published.extend(later.published);
         self.to_push.extend(later.to_push);
         self.connections_changed |= later.connections_changed;
+        self.events |= later.events;
     }
 }
 
 /// A refusal that is part of the rules, or a failure of the database.
-pub trait CommandError: From<DbError> + Send + 'static {
+pub trait CommandError: From<DbError> + Send + Sync + 'static {
     /// The database's failure, when that is what it was.
     fn database(&self) -> Option<&DbError>;
 }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::holds::Hold;
 use super::orders_book::{Book, OrderKey, TYPED, blank};
+use super::outbox;
 use super::posting::{self, LinePosting};
 use super::working::{Cause, Working};
 use super::writer::Command;
@@ -15,6 +16,7 @@ use super::{CommandError, Tx};
 use crate::db::DbError;
 use crate::db::orders::{self, LineView, NewOrder, OrderRow, OrderView};
 use crate::db::products::{self, ProductRow};
+use crate::domain::events::Payload;
 use crate::domain::ids::{LocationId, OrderId, ProductId, ReservationId};
 use crate::domain::order::{self, LineState, LineUpdate};
 use crate::domain::quantity::Quantity;
@@ -138,6 +140,28 @@ impl Command for PlaceOrder {
             hold.settle(tx).await?;
         }
         placed(tx, id, false).await
+    }
+
+    /// Whoever sent an order that may be refused learns of it also by an event. A person at a form has the answer.
+    async fn refused(&self, tx: &mut Tx<'_>, error: &OrderError) -> Result<(), DbError> {
+        let OrderError::Insufficient(short) = error else { return Ok(()) };
+        if !matches!(self.source, "store" | "bus") {
+            return Ok(());
+        }
+        let products = products::list_by_sku(&mut tx.conn, short.iter().map(|short| short.sku.as_str())).await?;
+        let event = |short: &Short| {
+            let product = products.iter().find(|product| product.sku == short.sku).map(|product| product.id);
+            let payload = Payload::InventoryUpdateFailed {
+                sku: short.sku.to_string(),
+                requested: short.requested,
+                available: short.available,
+                order_id: self.external_id.clone(),
+                reason: "insufficient-stock",
+            };
+            outbox::refused(tx, product, &payload)
+        };
+        let events: Vec<_> = short.iter().map(event).collect();
+        outbox::write(tx, &events).await
     }
 }
 

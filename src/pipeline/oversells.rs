@@ -3,9 +3,10 @@
 
 use super::working::{Working, stock_alert};
 use super::writer::Command;
-use super::{CommandError, Tx};
+use super::{CommandError, Tx, outbox};
 use crate::db::DbError;
 use crate::db::alerts::{self, NewOversell, OversellView};
+use crate::db::events::NewEvent;
 use uuid::Uuid;
 
 /// Order lines named in a case: more than anybody will choose from.
@@ -13,14 +14,17 @@ const CANDIDATES_MAX: i64 = 20;
 
 /// Opens, eases and closes the cases of the levels that moved. Runs after the order lines of the transaction are written, so that
 /// the order that tipped it over is among those that could be cancelled.
-pub(super) async fn write(tx: &mut Tx<'_>, working: &Working) -> Result<(), DbError> {
+pub(super) async fn write(tx: &mut Tx<'_>, working: &Working) -> Result<Vec<NewEvent>, DbError> {
     let (mut opened, mut eased, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    let mut events = Vec::new();
     let (mut rung, mut quiet) = (Vec::new(), Vec::new());
     for (key, level) in working.levels.iter().filter(|(_, level)| level.movements > 0) {
         let (before, after) = (level.before.available(), level.row.available());
         let Some(product) = working.products.get(&key.0).filter(|product| product.oversell_policy == "block") else { continue };
         if after < 0 && after < before {
             let candidates = alerts::candidates(&mut tx.conn, key.0, CANDIDATES_MAX).await?;
+            let orders: Vec<&str> = candidates.iter().map(|candidate| candidate.external_id.as_str()).collect();
+            events.push(outbox::oversold(tx, product, &level.row, working.totals(key.0), &orders));
             let candidates = serde_json::to_string(&candidates).unwrap_or_else(|_| "[]".into());
             opened.push(NewOversell { id: tx.id(), product_id: key.0, location_id: key.1, units: -after, candidates });
             rung.push(stock_alert(tx, product, "oversold", after));
@@ -40,7 +44,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, working: &Working) -> Result<(), DbEr
     if !quiet.is_empty() {
         alerts::resolve(&mut tx.conn, quiet.iter().map(String::as_str), tx.now).await?;
     }
-    Ok(())
+    Ok(events)
 }
 
 /// A person has decided what becomes of it; the stock is moved by what they then do, not by this.

@@ -4,6 +4,7 @@
 //! One pusher per connection: claim what is due (a short transaction), send (no transaction, no connection held), settle each
 //! answer (a short transaction). One slow or dead marketplace holds up nobody else.
 
+mod circuit;
 mod outcome;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::marketplaces::connection::Status;
 use crate::marketplaces::{Answer, Connection, Outcome, PushItem};
 use crate::outbound::Outbound;
 
+pub use circuit::Circuit;
 pub use outcome::{Ended, Settle};
 
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +170,8 @@ struct Road {
     breaker: Breaker,
     /// It asked to be left alone until then; that holds for all its listings, not just the one it answered so.
     shut_until: Option<Timestamp>,
+    /// Something was applied since the start: a restart forgets that it was degraded, its open alert does not.
+    proven: bool,
 }
 
 impl Road {
@@ -195,7 +199,7 @@ impl Pusher {
     /// Pushes until told to stop; then finishes what is under way.
     pub async fn run(&self, stop: CancellationToken) {
         let bell = self.pushers.bell(self.connection.id);
-        let mut road = Road { breaker: Breaker::new(self.limits.breaker), shut_until: None };
+        let mut road = Road { breaker: Breaker::new(self.limits.breaker), shut_until: None, proven: false };
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
         let mut fresh = true;
         let mut wait = Duration::ZERO;
@@ -205,7 +209,7 @@ impl Pusher {
             tokio::select! {
                 biased;
                 Some(ended) = under_way.next(), if !under_way.is_empty() => {
-                    let healed = self.note(&mut road, ended);
+                    let healed = self.note(&mut road, ended).await;
                     // What the answer made due has rung the bell. A full house has to look for itself, and so has one that was shut.
                     if under_way.len() + 1 < self.limits.concurrency && !healed {
                         continue;
@@ -249,7 +253,7 @@ impl Pusher {
             }
         }
         while let Some(ended) = under_way.next().await {
-            self.note(&mut road, ended);
+            self.note(&mut road, ended).await;
         }
         let release = Release { marketplace: self.connection.id, owner: self.owner.clone() };
         if let Err(error) = self.writer.run_patiently(release).await {
@@ -334,18 +338,33 @@ impl Pusher {
     }
 
     /// Gives whether the circuit closed by this.
-    fn note(&self, road: &mut Road, outcomes: Vec<Outcome>) -> bool {
+    async fn note(&self, road: &mut Road, outcomes: Vec<Outcome>) -> bool {
         let now = self.kit.clock.now();
         let was_closed = road.breaker.is_closed();
+        let first = !road.proven && outcomes.contains(&Outcome::Applied);
+        road.proven |= first;
+        let mut why = String::new();
         for outcome in outcomes {
             road.note(now, &outcome, self.kit.chance.unit());
+            if let Outcome::Retry { throttled: false, message, .. } | Outcome::Unknown { message } | Outcome::Auth { message } =
+                outcome
+            {
+                why = message;
+            }
         }
         let closed = road.breaker.is_closed();
-        if was_closed != closed {
+        let changed = was_closed != closed;
+        if changed {
             self.kit.metrics.circuit(&self.connection.code, !closed);
             tracing::warn!(marketplace = %self.connection.code, open = !closed, "the circuit changed");
         }
-        closed && !was_closed
+        if changed || (first && closed) {
+            let circuit = Circuit { connection: self.connection.clone(), open: !closed, why };
+            if let Err(error) = self.writer.run_patiently(circuit).await {
+                tracing::warn!(marketplace = %self.connection.code, %error, "the change of the circuit could not be written");
+            }
+        }
+        changed && closed
     }
 }
 

@@ -7,15 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::outbox::{self, Totals};
 use super::{Tx, oversells, retarget};
 use crate::db::DbError;
 use crate::db::alerts::{self, NewAlert};
+use crate::db::events::NewEvent;
 use crate::db::inventory::{self, LevelChange, LevelRow};
 use crate::db::listings::{self, ListingRow};
 use crate::db::movements::{self, Movement};
 use crate::db::products::{self, ProductRow, StateChange};
 use crate::db::sales::{self, SalesDelta, SalesKey};
 use crate::domain::alerts::{Edge, StockState, edge};
+use crate::domain::events::EventType;
 use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, MovementId, OrderId, ProductId, WebhookId};
 use crate::domain::order::Posting;
 use crate::domain::time::Timestamp;
@@ -78,6 +81,7 @@ pub struct Working {
     /// Products whose stock moved or whose listings must be looked at again, with the last cause.
     pub(super) touched: BTreeMap<ProductId, Cause>,
     movements: Vec<Movement>,
+    events: Vec<NewEvent>,
     sales: BTreeMap<SalesKey, SalesDelta>,
 }
 
@@ -108,9 +112,6 @@ impl Working {
         let components = listings::components_around(&mut tx.conn, related.iter().copied()).await?;
         related.extend(components.iter().map(|c| c.product_id));
         let mut working = Self::default();
-        for row in products::list_by_id(&mut tx.conn, related.iter().copied()).await? {
-            working.products.insert(row.id, row);
-        }
         let levels = if lock {
             inventory::lock(&mut tx.conn, related.iter().copied()).await?
         } else {
@@ -118,6 +119,10 @@ impl Working {
         };
         for row in levels {
             working.levels.insert((row.product_id, row.location_id), Level { row, before: row, movements: 0 });
+        }
+        // After the locks: another node may have moved the same stock while we waited, and changed the product's state with it.
+        for row in products::list_by_id(&mut tx.conn, related.iter().copied()).await? {
+            working.products.insert(row.id, row);
         }
         let rows = if lock {
             listings::lock_of_products(&mut tx.conn, related.iter().copied()).await?
@@ -164,9 +169,9 @@ impl Working {
         self.listings.values().map(|l| &l.row).find(|row| row.marketplace_id == marketplace && alone(&row.id))
     }
 
-    pub(super) fn available_everywhere(&self, product: ProductId) -> i64 {
-        let of_product = self.levels.iter().filter(|((id, _), _)| *id == product);
-        of_product.map(|(_, level)| level.row.available()).sum()
+    pub(super) fn totals(&self, product: ProductId) -> Totals {
+        let [first, last] = [uuid::Uuid::nil(), uuid::Uuid::max()].map(|end| (product, LocationId::new(end)));
+        Totals::of(self.levels.range(first..=last).map(|(_, level)| &level.row))
     }
 
     /// A sale takes its whole line from the first location with enough, else from the first.
@@ -177,10 +182,15 @@ impl Working {
 
     /// Moves stock and writes the ledger's row for it. Nothing reaches the database before [`Working::flush`].
     pub fn post(&mut self, tx: &Tx<'_>, key: LevelKey, change: Change, cause: Cause) -> Result<MovementId, PostError> {
+        let totals_before = self.totals(key.0);
         let level = self.levels.get_mut(&key).ok_or(PostError::NoLevel)?;
         let after = added(level.row, change)?;
         level.row = after;
         level.movements += 1;
+        let totals = self.totals(key.0);
+        if let Some(product) = self.products.get(&key.0) {
+            self.events.extend(outbox::moved(tx, product, totals_before, totals, &cause));
+        }
         let id = tx.id();
         self.movements.push(Movement {
             id,
@@ -221,7 +231,7 @@ impl Working {
         sum.returned += delta.returned;
     }
 
-    /// Writes it all: levels, ledger, listing targets with their history, product states, alerts, figures.
+    /// Writes it all: levels, ledger, listing targets with their history, product states, alerts, figures, events.
     pub async fn flush(mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         self.write_levels(tx).await?;
         if !self.movements.is_empty() {
@@ -229,8 +239,10 @@ impl Working {
         }
         retarget::listings(tx, &mut self).await?;
         self.write_states(tx).await?;
-        oversells::write(tx, &self).await?;
-        sales::add(&mut tx.conn, &self.sales).await
+        let oversold = oversells::write(tx, &self).await?;
+        self.events.extend(oversold);
+        sales::add(&mut tx.conn, &self.sales).await?;
+        outbox::write(tx, &self.events).await
     }
 
     async fn write_levels(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
@@ -262,37 +274,63 @@ impl Working {
 
     /// Low, out and back in stock are edges: told when crossed, not while they last.
     async fn write_states(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        let mut changes = Vec::new();
-        let mut opened = Vec::new();
-        let mut ended = Vec::new();
-        for id in self.touched.keys() {
+        let mut states = States::default();
+        for (id, cause) in &self.touched {
             let Some(product) = self.products.get(id) else { continue };
-            let available = self.available_everywhere(*id);
-            let was = StockState::parse(&product.stock_state)
-                .ok_or_else(|| DbError::inconsistent("products", "stock_state", product.stock_state.clone()))?;
-            let (now, crossed) = edge(was, available, product.low_stock_threshold);
-            let is_available = available > 0;
-            if now != was || is_available != product.is_available {
-                changes.push(StateChange { id: *id, is_available, stock_state: now.as_str() });
-            }
-            match crossed {
-                Some(Edge::Low) => opened.push(stock_alert(tx, product, "low-stock", available)),
-                Some(Edge::Out) => opened.push(stock_alert(tx, product, "out-of-stock", available)),
-                Some(Edge::Back) | None => {}
-            }
-            if crossed == Some(Edge::Back) {
-                ended.push(format!("out-of-stock:{}", product.sku));
-                if now == StockState::Ok {
-                    ended.push(format!("low-stock:{}", product.sku));
-                }
-            }
+            states.judge(tx, product, self.totals(*id), cause.movement_type == "opening")?;
         }
-        if !changes.is_empty() {
-            products::set_states(&mut tx.conn, &changes, tx.now).await?;
+        if !states.changes.is_empty() {
+            products::set_states(&mut tx.conn, &states.changes, tx.now).await?;
         }
-        alerts::open_once(&mut tx.conn, &opened, tx.now).await?;
-        if !ended.is_empty() {
-            alerts::resolve(&mut tx.conn, ended.iter().map(String::as_str), tx.now).await?;
+        alerts::open_once(&mut tx.conn, &states.opened, tx.now).await?;
+        if !states.ended.is_empty() {
+            alerts::resolve(&mut tx.conn, states.ended.iter().map(String::as_str), tx.now).await?;
+        }
+        self.events.extend(states.events);
+        Ok(())
+    }
+}
+
+/// What crossing an edge brings with it, for all products of a flush.
+#[derive(Default)]
+struct States {
+    changes: Vec<StateChange>,
+    opened: Vec<NewAlert>,
+    ended: Vec<String>,
+    events: Vec<NewEvent>,
+}
+
+impl States {
+    fn judge(&mut self, tx: &Tx<'_>, product: &ProductRow, totals: Totals, is_new: bool) -> Result<(), DbError> {
+        let available = totals.available;
+        let was = StockState::parse(&product.stock_state)
+            .ok_or_else(|| DbError::inconsistent("products", "stock_state", product.stock_state.clone()))?;
+        let (now, crossed) = edge(was, available, product.low_stock_threshold);
+        let is_available = available > 0;
+        if now != was || is_available != product.is_available {
+            self.changes.push(StateChange { id: product.id, is_available, stock_state: now.as_str() });
+        }
+        if is_available != product.is_available {
+            self.events.push(outbox::availability(tx, product, totals));
+        }
+        let mut cross = |kind: EventType| {
+            self.opened.push(stock_alert(tx, product, kind.as_str(), available));
+            self.events.push(outbox::edge(tx, product, kind, totals));
+        };
+        match crossed {
+            Some(Edge::Low) => cross(EventType::LowStock),
+            Some(Edge::Out) => cross(EventType::OutOfStock),
+            // What was never there is not back.
+            Some(Edge::Back) if was == StockState::Out && !is_new => cross(EventType::BackInStock),
+            Some(Edge::Back) | None => {}
+        }
+        if crossed == Some(Edge::Back) {
+            self.ended.push(format!("out-of-stock:{}", product.sku));
+            // Good news does not wait for anybody: it is over as soon as it is told.
+            self.ended.push(format!("back-in-stock:{}", product.sku));
+            if now == StockState::Ok {
+                self.ended.push(format!("low-stock:{}", product.sku));
+            }
         }
         Ok(())
     }
@@ -322,6 +360,7 @@ pub(super) fn stock_alert(tx: &Tx<'_>, product: &ProductRow, kind: &'static str,
     let (severity, words) = match kind {
         "oversold" => ("critical", format!("{} is oversold: available is {available}", product.sku)),
         "out-of-stock" => ("warning", format!("{} is out of stock", product.sku)),
+        "back-in-stock" => ("info", format!("{} is back in stock: {available} available", product.sku)),
         _ => ("info", format!("{} is low: {available} left, threshold {}", product.sku, product.low_stock_threshold)),
     };
     NewAlert {

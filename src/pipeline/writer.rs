@@ -18,11 +18,16 @@ use super::{CommandError, Effects, Kit, Tx, apply, log};
 use crate::db::{self, Db, DbError, WriteConnection};
 
 /// Something done in a transaction. It may be run again from the start, after a rollback.
-pub trait Command: Send + 'static {
+pub trait Command: Send + Sync + 'static {
     type Output: Send + 'static;
     type Error: CommandError;
 
     fn run(&mut self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+
+    /// What is written although the command was refused and undone: that it was refused, where others must hear of it.
+    fn refused(&self, _tx: &mut Tx<'_>, _error: &Self::Error) -> impl Future<Output = Result<(), DbError>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// Why work was not done. None of these changed anything that was answered for.
@@ -62,6 +67,8 @@ enum End {
 
 trait Work: Send {
     fn run<'a>(&'a mut self, tx: &'a mut Tx<'_>) -> Boxed<'a, Ran>;
+    /// After a refusal was undone.
+    fn refused<'a>(&'a self, tx: &'a mut Tx<'_>) -> Boxed<'a, Result<(), DbError>>;
     fn answer(self: Box<Self>, end: End);
 }
 
@@ -85,6 +92,12 @@ impl<C: Command> Work for Pending<C> {
             self.ran = Some(ran);
             end
         })
+    }
+
+    fn refused<'a>(&'a self, tx: &'a mut Tx<'_>) -> Boxed<'a, Result<(), DbError>> {
+        let Some(Err(error)) = &self.ran else { return Box::pin(std::future::ready(Ok(()))) };
+        let command = &self.command;
+        Box::pin(async move { command.refused(tx, error).await })
     }
 
     fn answer(self: Box<Self>, end: End) {
@@ -323,6 +336,7 @@ async fn members(tx: &mut Tx<'_>, group: &mut [Job]) -> Result<Vec<Receipt>, DbE
             Ran::Refused => {
                 tx.effects = kept;
                 db::rollback_to_savepoint(&mut tx.conn).await?;
+                work.refused(tx).await?;
             }
             Ran::Broken(error) => return Err(error),
         }

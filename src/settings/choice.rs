@@ -53,6 +53,8 @@ choices! {
     OwnCancelRestock { Yes = "true", No = "false", Unknown = "unknown" }
     /// Whether a marketplace lowers its own number at a sale.
     OwnSalesDecrement { AtOrder = "at_order", None = "none" }
+    /// How mail to our server is protected on its way.
+    MailTls { None = "none", StartTls = "starttls", Tls = "tls" }
     /// How a share becomes whole units.
     Rounding { Down = "down", Up = "up", Nearest = "nearest" }
 }

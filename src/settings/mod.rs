@@ -14,6 +14,7 @@ mod cidr;
 mod duration;
 mod finding;
 mod limits;
+mod mail;
 mod marketplace;
 mod parse;
 mod policy;
@@ -30,10 +31,11 @@ mod tree;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub use choice::{DriftPolicy, Fulfilment, LogFormat, OwnCancelRestock, OwnSalesDecrement, Rounding, StockFeed};
+pub use choice::{DriftPolicy, Fulfilment, LogFormat, MailTls, OwnCancelRestock, OwnSalesDecrement, Rounding, StockFeed};
 pub use cidr::{Cidr, CidrError};
 pub use duration::{DurationError, parse_duration};
 pub use finding::{Fault, SettingsError, Warning};
+pub use mail::MailSettings;
 pub use marketplace::{MarketplaceSettings, STORE};
 pub use policy::{Bound, PolicySettings, RuleOverride, RuleSettings};
 pub use realtime::RealtimeSettings;
@@ -67,6 +69,7 @@ pub struct Settings {
     pub log: LogSettings,
     pub bus: BusSettings,
     pub events: EventSettings,
+    pub mail: MailSettings,
     pub marketplaces: Vec<MarketplaceSettings>,
     effective: String,
 }
@@ -114,6 +117,7 @@ impl Settings {
         let log = s.table("log", LogSettings::read);
         let bus = s.table("bus", BusSettings::read);
         let events = s.table("events", EventSettings::read);
+        let mail = s.table("mail", MailSettings::read);
         let allow_private = security.as_ref().is_none_or(|security| security.allow_private_targets);
         let marketplaces = marketplace::read_all(s, allow_private);
         Some(Self {
@@ -129,6 +133,7 @@ impl Settings {
             log: log?,
             bus: bus?,
             events: events?,
+            mail: mail?,
             marketplaces,
             effective: String::new(),
         })

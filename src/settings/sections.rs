@@ -296,6 +296,8 @@ pub struct EventSettings {
     pub retry_cap_ms: u64,
     pub attempts_max: u32,
     pub batch_max: usize,
+    /// Requests under way per sink.
+    pub concurrency: usize,
 }
 
 durations!(EventSettings {
@@ -313,6 +315,7 @@ impl EventSettings {
             retry_cap_ms: s.need("retry_cap_ms", whole(1..=24 * HOUR_MS)),
             attempts_max: s.need("attempts_max", whole(1..=1_000)),
             batch_max: s.need("batch_max", whole(1..=10_000)),
+            concurrency: s.need("concurrency", whole(1..=1_000)),
         }
     }
 

@@ -11,6 +11,7 @@ mod crash;
 mod db;
 mod http;
 mod ledger;
+mod events;
 mod pipeline;
 mod proofs;
 mod realtime;
