@@ -63,6 +63,34 @@ pub struct Publisher {
     pub limits: PublishLimits,
 }
 
+/// Sinks that are not to be served just now: those being served, and those that had nothing a moment ago.
+#[derive(Default)]
+struct Held(HashMap<Uuid, Until>);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Until {
+    Done,
+    Time(Duration),
+}
+
+impl Held {
+    /// Whether the sink is free; then it is held until released.
+    fn take(&mut self, sink: Uuid, now: Duration) -> bool {
+        let free = self.0.get(&sink).is_none_or(|until| matches!(until, Until::Time(time) if *time <= now));
+        if free {
+            self.0.insert(sink, Until::Done);
+        }
+        free
+    }
+
+    fn release(&mut self, sink: Uuid, quiet: Option<Duration>) {
+        match quiet {
+            Some(until) => self.0.insert(sink, Until::Time(until)),
+            None => self.0.remove(&sink),
+        };
+    }
+}
+
 /// One delivery and how it ended.
 pub struct Ended {
     pub due: DueDelivery,
@@ -73,27 +101,23 @@ impl Publisher {
     /// Carries until told to stop; then finishes what is under way.
     pub async fn run(&self, stop: CancellationToken) {
         let mut under_way = FuturesUnordered::new();
-        let mut held: HashMap<Uuid, Option<Duration>> = HashMap::new();
+        let mut held = Held::default();
         loop {
             tokio::select! {
                 biased;
                 Some(done) = under_way.next(), if !under_way.is_empty() => {
                     let (sink, progress): (Uuid, bool) = done;
-                    held.remove(&sink);
-                    if !progress {
-                        held.insert(sink, Some(self.kit.clock.elapsed() + QUIET));
-                    }
+                    held.release(sink, (!progress).then(|| self.kit.clock.elapsed() + QUIET));
                 }
                 () = stop.cancelled() => break,
                 () = self.bell.rung() => {}
                 () = tokio::time::sleep(PAUSE) => {}
             }
             let now = self.kit.clock.elapsed();
-            held.retain(|_, until| until.is_none_or(|until| until > now));
             match self.look().await {
                 Ok(due) => {
                     for sink in due {
-                        if held.insert(sink, None).is_none() {
+                        if held.take(sink, now) {
                             let stop = &stop;
                             under_way.push(async move { (sink, made_progress(self.serve(sink, stop).await)) });
                         }
@@ -181,5 +205,24 @@ fn made_progress(served: Result<usize, WriteError<DbError>>) -> bool {
             tracing::warn!(%error, "a sink could not be served");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_is_served_once_at_a_time_and_free_again_after_its_quiet() {
+        let (mut held, sink) = (Held::default(), Uuid::nil());
+        let at = Duration::from_secs;
+        assert!(held.take(sink, at(0)));
+        assert!(!held.take(sink, at(100)), "it is being served");
+        held.release(sink, Some(at(5)));
+        // To ask in between must not hold it for ever.
+        assert!(!held.take(sink, at(3)) && !held.take(sink, at(4)));
+        assert!(held.take(sink, at(5)));
+        held.release(sink, None);
+        assert!(held.take(sink, at(5)));
     }
 }

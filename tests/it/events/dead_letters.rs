@@ -54,7 +54,7 @@ async fn too_many_tries_end_too_and_can_be_discarded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failed_webhooks_and_blocked_pushes_are_dead_letters_too() {
+async fn a_failed_webhook_is_a_dead_letter_too() {
     let hub = Hub::with(Plan { shops: vec!["uzum"], products: vec![("PEN", 5)], ..Plan::default() }).await;
     hub.settled(super::PATIENCE).await;
     // A delta that does not add up can never be applied.
@@ -78,5 +78,31 @@ async fn failed_webhooks_and_blocked_pushes_are_dead_letters_too() {
     let discarded = hub.admin("POST", &format!("/v1/admin/dead-letters/{id}/discard"), None).await;
     assert_eq!(discarded.status, 200);
     assert!(letters(&hub, "?kind=webhook").await.is_empty());
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_push_is_a_dead_letter_that_only_its_delivery_ends() {
+    let shop = Consumer::start().await;
+    shop.answers(|_| 400);
+    let marketplaces = format!(
+        "[[marketplaces]]\ncode = \"ozon\"\nadapter = \"generic\"\nbase_url = \"http://{}\"\nstock_feed = \"delta\"\n\
+         [marketplaces.secrets]\nwebhook_secret = [\"env:T_SECRET\"]\n",
+        shop.address
+    );
+    let hub = Hub::with(Plan { shops: vec![], marketplaces, products: vec![("PEN", 5)], ..Plan::default() }).await;
+    let listing = json!({"marketplace": "ozon", "sku": "PEN", "marketplace_product_id": "OZON-PEN"});
+    assert_eq!(hub.admin("POST", "/v1/admin/listings", Some(listing)).await.status, 201);
+    until("it is refused", async || letters(&hub, "?kind=push").await.len() == 1).await;
+    let letter = letters(&hub, "").await[0].clone();
+    assert_eq!((&letter["name"], &letter["target"]), (&json!("OZON-PEN"), &json!("ozon")));
+    let path = |what| format!("/v1/admin/dead-letters/{}/{what}", letter["id"].as_str().unwrap());
+    assert_eq!(hub.admin("POST", &path("discard"), None).await.problem(), "not-discardable");
+    shop.answers(|_| 200);
+    assert_eq!(hub.admin("POST", &path("retry"), None).await.json(), json!({"kind": "push"}));
+    until("it is taken", async || shop.got().iter().any(|got| got.answered == 200)).await;
+    assert!(letters(&hub, "").await.is_empty());
+    let keys: std::collections::BTreeSet<String> = shop.got().iter().map(|got| got.headers["idempotency-key"].clone()).collect();
+    assert_eq!(keys.len(), 2, "another key, or a shop that remembers keys would answer 400 again");
     hub.stop().await;
 }

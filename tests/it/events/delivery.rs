@@ -110,7 +110,8 @@ async fn sinks_are_checked_listed_tried_and_removed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn private_addresses_are_refused_unless_allowed() {
-    let hub = hub(vec![], "[security]\nallow_private_targets = false\n").await;
+    let section = format!("[security]\nallow_private_targets = false\nmaster_key = \"{}\"\n", "ab".repeat(32));
+    let hub = hub(vec![], &section).await;
     for url in
         ["https://127.0.0.1/", "https://10.0.0.8/", "https://[::1]/", "https://169.254.169.254/latest", "http://example.com/"]
     {
