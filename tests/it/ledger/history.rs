@@ -42,7 +42,12 @@ async fn lines_wait_for_their_mapping_and_apply_by_themselves() {
     assert_eq!(waiting[1]["quantity"], 3);
 
     // A cancel of the line before its mapping is kept too.
-    webhook(&hub, "uzum", &event("order.cancelled", "o1", "2150-01-01T11:00:00Z", &[json!({"order_item_id": "2", "quantity": 1})])).await;
+    webhook(
+        &hub,
+        "uzum",
+        &event("order.cancelled", "o1", "2150-01-01T11:00:00Z", &[json!({"order_item_id": "2", "quantity": 1})]),
+    )
+    .await;
     list(&hub, "B", "X").await;
     becomes("B", 8, async || stock(&hub, "B").await[0]).await;
     assert_eq!(order(&hub, "o1").await["status"], "partly_cancelled");
@@ -56,7 +61,10 @@ async fn lines_wait_for_their_mapping_and_apply_by_themselves() {
     assert_eq!((&mapped["listing"]["marketplace_sku"], &mapped["historic"]), (&json!("Y"), &json!([])));
     assert_eq!(stock(&hub, "A").await[0], 6, "one pack of two");
     assert_eq!(unmapped(&hub, "waiting").await, Vec::<Value>::new());
-    assert_eq!(hub.admin("POST", &format!("/v1/admin/unmapped/{}/map", uuid::Uuid::nil()), Some(json!({"sku": "A"}))).await.status, 404);
+    assert_eq!(
+        hub.admin("POST", &format!("/v1/admin/unmapped/{}/map", uuid::Uuid::nil()), Some(json!({"sku": "A"}))).await.status,
+        404
+    );
     sound(&hub).await;
     hub.stop().await;
 }
@@ -91,7 +99,10 @@ async fn a_sale_from_before_the_count_is_recorded_and_moves_nothing() {
     assert_eq!(stock(&hub, "A").await[0], 18, "only the new sale moved stock");
     let historic = unmapped(&hub, "historic").await;
     assert_eq!(historic.len(), 1, "{historic:?}");
-    assert_eq!((&historic[0]["order_external_id"], &historic[0]["recorded"], &historic[0]["sku"]), (&json!("old"), &json!(3), &json!("A")));
+    assert_eq!(
+        (&historic[0]["order_external_id"], &historic[0]["recorded"], &historic[0]["sku"]),
+        (&json!("old"), &json!(3), &json!("A"))
+    );
     // Later changes post the difference.
     webhook(&hub, "uzum", &event("order.cancelled", "old", "2150-01-02T10:00:00Z", &[item("1", "X", 1)])).await;
     assert_eq!(stock(&hub, "A").await[0], 19, "one of the three is back");
@@ -99,7 +110,9 @@ async fn a_sale_from_before_the_count_is_recorded_and_moves_nothing() {
     // An operator knows better: the count had not seen it.
     map(&hub, &historic[0]["id"], json!({"post": true})).await;
     assert_eq!(stock(&hub, "A").await[0], 16);
-    let again = hub.admin("POST", &format!("/v1/admin/unmapped/{}/map", historic[0]["id"].as_str().unwrap()), Some(json!({"post": true}))).await;
+    let again = hub
+        .admin("POST", &format!("/v1/admin/unmapped/{}/map", historic[0]["id"].as_str().unwrap()), Some(json!({"post": true})))
+        .await;
     assert_eq!((again.status, stock(&hub, "A").await[0]), (404, 16), "once");
     assert_eq!(unmapped(&hub, "historic").await, Vec::<Value>::new());
     sound(&hub).await;

@@ -115,9 +115,7 @@ async fn where_goods_ship_later_a_sale_commits_and_shipping_takes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_is_one_whoever_tells_of_it() {
     let hub = Hub::with(orders_feed(vec![("A", 10), ("B", 10)])).await;
-    let said = |id: &str, sku: &str, quantity: i64| {
-        json!({"marketplace": "uzum", "external_id": id, "items": [{"sku": sku, "quantity": quantity}]})
-    };
+    let said = |id: &str, sku: &str, quantity: i64| json!({"marketplace": "uzum", "external_id": id, "items": [{"sku": sku, "quantity": quantity}]});
     // The webhook first: the person says the same, then that there was a second item.
     webhook(&hub, "uzum", &event("order.created", "w1", "2026-01-09T10:00:00Z", &[item("77", "A", 2)])).await;
     for _ in 0..2 {

@@ -15,7 +15,8 @@ async fn a_case_names_whose_order_could_go_and_closes_when_the_stock_is_back() {
     assert_eq!(stock(&hub, "A").await[4], -2, "both happened");
     let case = hub.get("/v1/admin/oversells").await["items"][0].clone();
     assert_eq!((&case["state"], &case["units"], &case["sku"]), (&json!("open"), &json!(2), &json!("A")));
-    let named: Vec<_> = case["candidates"].as_array().unwrap().iter().map(|c| (c["marketplace"].clone(), c["quantity"].clone())).collect();
+    let named: Vec<_> =
+        case["candidates"].as_array().unwrap().iter().map(|c| (c["marketplace"].clone(), c["quantity"].clone())).collect();
     assert_eq!(named, [(json!("ozon"), json!(3)), (json!("uzum"), json!(2))], "newest first");
     // Everybody is told zero.
     becomes("what the shops show", [0, 0], async || ["uzum", "ozon"].map(|code| hub.shop(code).market().shown("A"))).await;
