@@ -262,8 +262,10 @@ CREATE TABLE order_lines (
     updated_at        INTEGER NOT NULL,
     UNIQUE (order_id, line_key, component)
 ) STRICT;
-CREATE INDEX order_lines_by_product ON order_lines (product_id) WHERE product_id IS NOT NULL;
-CREATE INDEX order_lines_unmapped ON order_lines (created_at) WHERE product_id IS NULL;
+-- Newest first per product: who could be asked to step back when too much was sold.
+CREATE INDEX order_lines_by_product ON order_lines (product_id, id) WHERE product_id IS NOT NULL;
+CREATE INDEX order_lines_unmapped ON order_lines (id) WHERE product_id IS NULL;
+CREATE INDEX order_lines_historic ON order_lines (id) WHERE historic_on_hand <> 0 OR historic_unsellable <> 0;
 
 -- Increments of a line that come one by one (a refund of 1, another of 1), each counted once.
 CREATE TABLE order_facts (

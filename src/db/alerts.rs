@@ -29,13 +29,14 @@ statements! {
             resolved_at = {int 2} FROM {rows} WHERE c.product_id = {id 0} AND c.location_id = {id 1} AND c.state = 'open'");
     OVERSELL_RESOLVE = both("UPDATE oversell_cases SET state = 'resolved', decision = $2, actor = $3, resolved_at = $4 \
         WHERE id = $1 AND state = 'open'");
-    // What was sold of a product and not shipped yet, newest first: these can still be cancelled.
+    // What was sold of a product and not shipped yet: these can still be cancelled. Newest first as they came to us, which an index
+    // gives: while a hot product is oversold this runs with every sale.
     OVERSELL_CANDIDATES = both("SELECT o.id AS order_id, o.external_id, m.code AS marketplace, l.line_key, \
             l.posted_committed - l.posted_on_hand + l.historic_on_hand - l.shipped * l.units AS quantity, \
             COALESCE(l.occurred_at, l.created_at) AS occurred_at \
         FROM order_lines l JOIN orders o ON o.id = l.order_id JOIN marketplaces m ON m.id = o.marketplace_id \
         WHERE l.product_id = $1 AND l.posted_committed - l.posted_on_hand + l.historic_on_hand - l.shipped * l.units > 0 \
-        ORDER BY COALESCE(l.occurred_at, l.created_at) DESC, l.id DESC LIMIT $2");
+        ORDER BY l.id DESC LIMIT $2");
     OVERSELL_BY_ID = both("SELECT c.id, p.sku, l.code AS location, c.units, c.candidates, c.state, c.decision, c.actor, c.opened_at, \
             c.resolved_at FROM oversell_cases c JOIN products p ON p.id = c.product_id JOIN locations l ON l.id = c.location_id \
         WHERE c.id = $1");

@@ -397,3 +397,28 @@ pub async fn sweep(writer: &Writer) -> More {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_instant_of_a_hold_is_over_and_a_terminal_state_is_for_ever() {
+        let at = Timestamp::from_seconds;
+        let row = |state: &str| ReservationRow {
+            id: ReservationId::new(uuid::Uuid::nil()),
+            marketplace_id: MarketplaceId::new(uuid::Uuid::nil()),
+            external_id: None,
+            state: state.into(),
+            items_hash: None,
+            actor: "test".into(),
+            expires_at: at(10),
+            version: 1,
+            created_at: at(0),
+            ended_at: None,
+        };
+        assert_eq!(state_at(&row(HELD), at(9)), HELD);
+        assert_eq!(state_at(&row(HELD), at(10)), EXPIRED);
+        assert_eq!(state_at(&row("consumed"), at(99)), "consumed");
+    }
+}

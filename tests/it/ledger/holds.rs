@@ -49,17 +49,14 @@ async fn of_forty_who_want_one_of_five_exactly_five_hold_it() {
     assert_eq!(stock(&hub, "A").await, [5, 0, 5, 0, 0]);
     sound(&hub).await;
     // All five consume; the goods leave once.
-    let held: Vec<Value> = answers.iter().filter(|answer| answer.status == 201).map(|answer| answer.json()).collect();
-    for answer in join_all(held.iter().map(|hold| store(&hub, "POST", &leak(path(hold, "/consume")), None))).await {
+    let held = answers.iter().filter(|answer| answer.status == 201);
+    let paths: Vec<String> = held.map(|answer| path(&answer.json(), "/consume")).collect();
+    for answer in join_all(paths.iter().map(|path| store(&hub, "POST", path, None))).await {
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
     assert_eq!(stock(&hub, "A").await, [0, 0, 0, 0, 0]);
     sound(&hub).await;
     hub.stop().await;
-}
-
-fn leak(text: String) -> &'static str {
-    Box::leak(text.into_boxed_str())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
