@@ -41,6 +41,11 @@ pub use self::settings::{RealtimeLimits, RealtimeSettings};
 pub use self::stats::RealtimeStats;
 pub use self::table::Published;
 
+/// The room's part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(rest::list, rest::one, ws::ws, sse::stream, poll::poll))]
+pub struct Description;
+
 /// The room's routes. They need `web::Data<Engine>` and `web::Data<RealtimeSettings>`.
 pub fn configure(cfg: &mut ServiceConfig) {
     // The fixed names come before the SKU: a product called "ws" is reached by `?skus=ws`.
