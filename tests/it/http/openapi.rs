@@ -69,17 +69,12 @@ fn every_route_is_described() {
 
 fn routes() -> BTreeSet<(String, String)> {
     let tables = [include_str!("../../../src/http/mod.rs"), include_str!("../../../src/realtime/mod.rs")];
-    let quoted = |text: &str| text.split('"').nth(1).map(str::to_owned);
     let mut routes = BTreeSet::new();
     for line in tables.iter().flat_map(|table| table.lines()) {
         if let Some((_, rest)) = line.split_once("at(\"") {
             let mut parts = rest.split('"');
             let (path, methods) = (parts.next().unwrap(), parts.nth(1).expect("its methods on the same line"));
             routes.extend(methods.split(", ").map(|method| (method.to_owned(), path.to_owned())));
-        } else if let Some((_, rest)) = line.split_once(".route(") {
-            let path = quoted(rest).unwrap_or_else(|| panic!("no address in {line}"));
-            assert!(rest.contains("web::get()"), "{line}");
-            routes.insert(("GET".to_owned(), path));
         }
     }
     routes
