@@ -153,7 +153,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());
-        if inner.is_data() { Problem::field(pointer(&path), words(&inner.to_string())) } else { not_json(inner) }
+        if inner.is_data() {
+            let message = words(&inner.to_string());
+            Problem::field(missing(&pointer(&path), &message), message)
+        } else {
+            not_json(inner)
+        }
     })?;
     reader.end().map_err(|error| not_json(&error))?;
     Ok(value)
@@ -170,6 +175,12 @@ fn pointer(path: &str) -> String {
     }
     let flat = path.replace('[', ".").replace(']', "");
     format!("/{}", flat.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"))
+}
+
+/// A field that is not there is named itself, not the object it is missing from.
+fn missing(parent: &str, message: &str) -> String {
+    let name = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    name.map_or_else(|| parent.to_owned(), |name| format!("{}/{name}", parent.trim_end_matches('/')))
 }
 
 /// Without the position in the text, which the pointer says better.

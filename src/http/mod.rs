@@ -98,7 +98,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
 }
 
 /// An address and what it takes; anything else is 405 with `Allow`.
-fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Resource {
+pub(crate) fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Resource {
     let resource = routes.into_iter().fold(web::resource(path), Resource::route);
     resource.default_service(web::to(move || std::future::ready(Err::<String, _>(problem::Problem::method_not_allowed(allow)))))
 }

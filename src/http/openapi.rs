@@ -22,7 +22,7 @@ use crate::context::Context;
         super::dead_letters::list, super::dead_letters::retry, super::dead_letters::discard,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),
-    modifiers(&Schemes)
+    modifiers(&Schemes, &SecondNames)
 )]
 struct Description;
 
@@ -38,8 +38,31 @@ impl Modify for Schemes {
     }
 }
 
+/// Addresses that lead to the same handler as another.
+const SECOND_NAMES: [(&str, &str); 2] = [
+    ("/api/webhooks/marketplaces/stock-update", "/webhooks/marketplaces/stock-update"),
+    ("/v1/products/{sku}/inventory", "/v1/admin/products/{sku}/inventory"),
+];
+
+struct SecondNames;
+
+impl Modify for SecondNames {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for (name, of) in SECOND_NAMES {
+            let Some(mut item) = openapi.paths.paths.get(of).cloned() else { continue };
+            for operation in [&mut item.post, &mut item.patch].into_iter().flatten() {
+                // An operation's id is unique.
+                operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_second_name"));
+            }
+            openapi.paths.paths.insert(name.to_owned(), item);
+        }
+    }
+}
+
 pub fn document() -> utoipa::openapi::OpenApi {
-    Description::openapi()
+    let mut document = Description::openapi();
+    document.merge(crate::realtime::Description::openapi());
+    document
 }
 
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, description = "this document")))]

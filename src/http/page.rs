@@ -26,10 +26,11 @@ pub fn limit(limit: Option<i64>) -> Result<i64, Problem> {
     }
 }
 
-/// Cursors are ids in disguise: `c_` and the hex.
+/// Cursors are ids in disguise: `c_` and the hex of one of ours.
 pub fn cursor(text: Option<&str>) -> Result<Option<Uuid>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let id = text.strip_prefix("c_").filter(|hex| hex.len() == 32).and_then(|hex| Uuid::try_parse(hex).ok());
+    let id = id.filter(|id| id.get_version_num() == 7);
     id.map(Some).ok_or_else(|| Problem::field("cursor", "is not a cursor of this list"))
 }
 

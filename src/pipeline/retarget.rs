@@ -177,6 +177,10 @@ fn publish(row: &mut ListingRow, target: i64) {
 }
 
 fn aim(row: &mut ListingRow, target: i64, connection: &Connection, now: Timestamp) {
+    // Refused for good: asking for the same number again would be refused again.
+    if row.push_state == "blocked" && row.listed_stock == target {
+        return;
+    }
     let was = Target {
         wanted: row.listed_stock,
         wanted_version: row.wanted_version,

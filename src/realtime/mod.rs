@@ -35,24 +35,31 @@ mod sse;
 mod upgrade;
 mod ws;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{ServiceConfig, get};
+
+use crate::http::at;
 
 pub use self::engine::{Engine, Interest, Since, Snapshot};
 pub use self::settings::{RealtimeLimits, RealtimeSettings};
 pub use self::stats::RealtimeStats;
 pub use self::table::Published;
 
+/// The room's part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(rest::list, rest::one, ws::ws, sse::stream, poll::poll))]
+pub struct Description;
+
 /// The room's routes. They need `web::Data<Engine>` and `web::Data<RealtimeSettings>`.
 pub fn configure(cfg: &mut ServiceConfig) {
     // The fixed names come before the SKU: a product called "ws" is reached by `?skus=ws`.
-    cfg.route("/v1/stock", web::get().to(rest::list))
-        .route("/v1/stock/ws", web::get().to(ws::ws))
-        .route("/v1/stock/stream", web::get().to(sse::stream))
-        .route("/v1/stock/poll", web::get().to(poll::poll))
-        .route("/v1/stock/{sku}", web::get().to(rest::one))
-        .route("/client/stockhub.js", web::get().to(assets::client_js))
-        .route("/client/stockhub.d.ts", web::get().to(assets::client_types))
-        .route("/asyncapi.json", web::get().to(assets::asyncapi))
-        .route("/store", web::get().to(assets::store))
-        .route("/store/{part:store.js|store.css|icon.svg}", web::get().to(assets::store));
+    cfg.service(at("/v1/stock", "GET", [get().to(rest::list)]))
+        .service(at("/v1/stock/ws", "GET", [get().to(ws::ws)]))
+        .service(at("/v1/stock/stream", "GET", [get().to(sse::stream)]))
+        .service(at("/v1/stock/poll", "GET", [get().to(poll::poll)]))
+        .service(at("/v1/stock/{sku}", "GET", [get().to(rest::one)]))
+        .service(at("/client/stockhub.js", "GET", [get().to(assets::client_js)]))
+        .service(at("/client/stockhub.d.ts", "GET", [get().to(assets::client_types)]))
+        .service(at("/asyncapi.json", "GET", [get().to(assets::asyncapi)]))
+        .service(at("/store", "GET", [get().to(assets::store)]))
+        .service(at("/store/{part:store.js|store.css|icon.svg}", "GET", [get().to(assets::store)]));
 }

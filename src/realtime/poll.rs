@@ -32,6 +32,14 @@ impl Drop for Seat {
     }
 }
 
+#[utoipa::path(get, path = "/v1/stock/poll", tag = "stock", params(
+        ("skus" = Option<String>, Query, description = "names, with commas between them"),
+        ("all" = Option<bool>, Query, description = "every SKU"),
+        ("since" = Option<String>, Query, description = "a cursor: only what changed after it"),
+        ("wait" = Option<u32>, Query, description = "seconds")),
+    responses((status = 200, description = "what changed"), (status = 304, description = "nothing did"),
+        (status = 403, description = "a page of another site"), (status = 422, description = "names the parameter"),
+        (status = 429, description = "too many from this address"), (status = 503, description = "full, or stopping")))]
 pub(crate) async fn poll(req: HttpRequest, engine: web::Data<Engine>, settings: web::Data<RealtimeSettings>) -> HttpResponse {
     let (query, origin) = match rest::asked(&req, &settings) {
         Ok(asked) => asked,

@@ -56,6 +56,11 @@ fn cors(req: &HttpRequest, settings: &RealtimeSettings, response: HttpResponse) 
     with_cors(response, &origin::judge(req.headers(), on_loopback, settings))
 }
 
+#[utoipa::path(get, path = "/v1/stock", tag = "stock", params(
+        ("skus" = Option<String>, Query, description = "names, with commas between them"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("after" = Option<String>, Query, description = "the last SKU of the page before")),
+    responses((status = 200, description = "the current numbers"), (status = 304, description = "as the ETag says"),
+        (status = 422, description = "names the parameter")))]
 pub(crate) async fn list(req: HttpRequest, engine: web::Data<Engine>, settings: web::Data<RealtimeSettings>) -> HttpResponse {
     let answer = match StockQuery::parse(req.query_string()) {
         Err(error) => Turned::invalid(error.to_string()).response(),
@@ -129,6 +134,9 @@ fn known(req: &HttpRequest, etag: &str) -> bool {
     named.flat_map(|list| list.split(',')).map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag)
 }
 
+#[utoipa::path(get, path = "/v1/stock/{sku}", tag = "stock", params(("sku" = String, Path)),
+    responses((status = 200, description = "its current number"), (status = 304, description = "as the ETag says"),
+        (status = 404, description = "the storefront does not list it")))]
 pub(crate) async fn one(
     req: HttpRequest,
     sku: web::Path<String>,

@@ -17,6 +17,14 @@ use super::settings::RealtimeSettings;
 /// What a browser waits before it comes back, unless told otherwise.
 const RETRY: &[u8] = b"retry: 2000\n\n";
 
+#[utoipa::path(get, path = "/v1/stock/stream", tag = "stock", params(
+        ("skus" = Option<String>, Query, description = "names, with commas between them"),
+        ("all" = Option<bool>, Query, description = "every SKU"),
+        ("since" = Option<String>, Query, description = "a cursor: only what changed after it"),
+        ("Last-Event-ID" = Option<String>, Header, description = "a cursor, as browsers send it")),
+    responses((status = 200, description = "events, see /asyncapi.json", content_type = "text/event-stream"),
+        (status = 403, description = "a page of another site"), (status = 422, description = "names the parameter"),
+        (status = 429, description = "too many from this address"), (status = 503, description = "full, or stopping")))]
 pub(crate) async fn stream(req: HttpRequest, engine: web::Data<Engine>, settings: web::Data<RealtimeSettings>) -> HttpResponse {
     match open(&req, &engine, &settings) {
         Ok((body, origin)) => {

@@ -15,6 +15,12 @@ use super::hub::{self, Arrival, Wire};
 use super::protocol::{CloseCode, SUBPROTOCOL};
 use super::settings::RealtimeSettings;
 
+#[utoipa::path(get, path = "/v1/stock/ws", tag = "stock", params(
+        ("skus" = Option<String>, Query, description = "names, with commas between them"),
+        ("all" = Option<bool>, Query, description = "every SKU"),
+        ("since" = Option<String>, Query, description = "a cursor: only what changed after it")),
+    responses((status = 101, description = "a WebSocket, see /asyncapi.json"), (status = 403, description = "a page of another site"),
+        (status = 426, description = "no WebSocket handshake")))]
 pub(crate) async fn ws(
     req: HttpRequest,
     payload: web::Payload,

@@ -1,1 +1,5 @@
-
+mod api;
+mod openapi;
+mod orders;
+mod roles;
+mod tokens;

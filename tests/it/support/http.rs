@@ -30,6 +30,13 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The fields a problem document names.
+    pub fn fields(&self) -> Vec<String> {
+        let document = self.json();
+        let errors = document["errors"].as_array().into_iter().flatten();
+        errors.map(|error| error["field"].as_str().expect("a field").to_owned()).collect()
+    }
+
     /// The slug of a problem document.
     pub fn problem(&self) -> String {
         let kind = self.json()["type"].as_str().unwrap_or("").to_owned();

@@ -1,0 +1,89 @@
+//! The API's description is the one that is committed, and leaves no route out.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::hub::Hub;
+
+/// Routes that are no part of the API: the demo's, and pages with what they load.
+const NOT_DESCRIBED: [&str; 6] = [
+    "/demo/buy",
+    "/client/stockhub.js",
+    "/client/stockhub.d.ts",
+    "/asyncapi.json",
+    "/store",
+    "/store/{part:store.js|store.css|icon.svg}",
+];
+
+pub fn document() -> Value {
+    serde_json::to_value(stockhub::http::openapi_document()).expect("a document")
+}
+
+/// Method and address of every operation that is described.
+pub fn operations() -> BTreeSet<(String, String)> {
+    let document = document();
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let all = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().expect("operations").keys();
+        methods.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
+    });
+    all.collect()
+}
+
+/// Written anew with `STOCKHUB_BLESS=1`.
+#[test]
+fn the_committed_description_is_the_generated_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    let text = serde_json::to_string_pretty(&document()).expect("text") + "\n";
+    if std::env::var("STOCKHUB_BLESS").is_ok_and(|value| value == "1") {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("docs");
+        std::fs::write(&path, &text).expect("written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = committed.lines().zip(text.lines()).position(|(old, new)| old != new);
+    assert!(
+        committed == text,
+        "docs/openapi.json is not what the code says, first in line {:?}: run this test with STOCKHUB_BLESS=1 and look at the difference",
+        differs.map(|line| line + 1)
+    );
+}
+
+/// The route tables are read as text: the framework does not tell what is registered.
+#[test]
+fn every_route_is_described() {
+    let described = operations();
+    let mut count = 0;
+    for (method, path) in routes() {
+        count += 1;
+        if !NOT_DESCRIBED.contains(&path.as_str()) {
+            assert!(described.contains(&(method.clone(), path.clone())), "{method} {path} is not in the description");
+        }
+    }
+    assert!(count >= described.len(), "{count} routes were found, {} are described", described.len());
+    for operation in described {
+        assert!(routes().contains(&operation), "{operation:?} is described, but there is no such route");
+    }
+}
+
+fn routes() -> BTreeSet<(String, String)> {
+    let tables = [include_str!("../../../src/http/mod.rs"), include_str!("../../../src/realtime/mod.rs")];
+    let mut routes = BTreeSet::new();
+    for line in tables.iter().flat_map(|table| table.lines()) {
+        if let Some((_, rest)) = line.split_once("at(\"") {
+            let mut parts = rest.split('"');
+            let (path, methods) = (parts.next().unwrap(), parts.nth(1).expect("its methods on the same line"));
+            routes.extend(methods.split(", ").map(|method| (method.to_owned(), path.to_owned())));
+        }
+    }
+    routes
+}
+
+#[tokio::test]
+async fn the_hub_serves_it() {
+    let hub = Hub::start().await;
+    let answer = hub.http.send("GET", "/openapi.json", &[], None).await;
+    assert_eq!((answer.status, answer.json()), (200, document()));
+    hub.stop().await;
+}

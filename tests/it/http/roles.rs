@@ -1,0 +1,156 @@
+//! Every route of the API and who may call it. A route that is not in this table fails the test.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use stockhub::http::CreateToken;
+use stockhub::http::auth::{Role, new_token};
+
+use super::openapi::operations;
+use crate::support::hub::{ADMIN_TOKEN, Hub, STORE_KEY};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Needs {
+    Nobody,
+    Token(Role),
+}
+
+const PUBLIC: Needs = Needs::Nobody;
+const STORE: Needs = Needs::Token(Role::Storefront);
+const VIEWER: Needs = Needs::Token(Role::Viewer);
+const OPERATOR: Needs = Needs::Token(Role::Operator);
+const ADMIN: Needs = Needs::Token(Role::Admin);
+
+#[rustfmt::skip]
+const TABLE: &[(&str, &str, Needs)] = &[
+    ("POST",   "/webhooks/{marketplace}",                       PUBLIC),
+    ("POST",   "/webhooks/marketplaces/stock-update",           PUBLIC),
+    ("POST",   "/api/webhooks/marketplaces/stock-update",       PUBLIC),
+    ("GET",    "/v1/stock",                                     PUBLIC),
+    ("GET",    "/v1/stock/{sku}",                               PUBLIC),
+    ("GET",    "/v1/stock/ws",                                  PUBLIC),
+    ("GET",    "/v1/stock/stream",                              PUBLIC),
+    ("GET",    "/v1/stock/poll",                                PUBLIC),
+    ("GET",    "/healthz",                                      PUBLIC),
+    ("GET",    "/readyz",                                       PUBLIC),
+    ("GET",    "/metrics",                                      PUBLIC),
+    ("GET",    "/openapi.json",                                 PUBLIC),
+    ("POST",   "/v1/store/orders",                              STORE),
+    ("GET",    "/v1/admin/products",                            VIEWER),
+    ("GET",    "/v1/admin/products/{sku}",                      VIEWER),
+    ("GET",    "/v1/admin/products/{sku}/explain",              VIEWER),
+    ("GET",    "/v1/admin/listings",                            VIEWER),
+    ("GET",    "/v1/admin/orders",                              VIEWER),
+    ("GET",    "/v1/admin/orders/{id}",                         VIEWER),
+    ("GET",    "/v1/admin/movements",                           VIEWER),
+    ("GET",    "/v1/admin/webhooks",                            VIEWER),
+    ("GET",    "/v1/admin/webhooks/{id}",                       VIEWER),
+    ("GET",    "/v1/admin/pushes",                              VIEWER),
+    ("GET",    "/v1/admin/alerts",                              VIEWER),
+    ("GET",    "/v1/admin/oversells",                           VIEWER),
+    ("GET",    "/v1/admin/marketplaces",                        VIEWER),
+    ("POST",   "/v1/admin/products",                            OPERATOR),
+    ("PATCH",  "/v1/products/{sku}/inventory",                  OPERATOR),
+    ("PATCH",  "/v1/admin/products/{sku}/inventory",            OPERATOR),
+    ("POST",   "/v1/admin/products/{sku}/topup",                OPERATOR),
+    ("POST",   "/v1/admin/listings",                            OPERATOR),
+    ("POST",   "/v1/admin/orders",                              OPERATOR),
+    ("GET",    "/v1/admin/audit",                               ADMIN),
+    ("GET",    "/v1/admin/tokens",                              ADMIN),
+    ("POST",   "/v1/admin/tokens",                              ADMIN),
+    ("DELETE", "/v1/admin/tokens/{id}",                         ADMIN),
+];
+
+#[test]
+fn every_route_says_who_may_call_it() {
+    let table: BTreeSet<(String, String)> = TABLE.iter().map(|(method, path, _)| ((*method).into(), (*path).into())).collect();
+    assert_eq!(table.len(), TABLE.len(), "a route stands twice");
+    let described = operations();
+    let missing: Vec<_> = described.difference(&table).collect();
+    let gone: Vec<_> = table.difference(&described).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not in the table: {missing:?}; in the table alone: {gone:?}");
+}
+
+/// Someone at the door: what to call him, his headers, and his role where he has one.
+struct Caller {
+    name: &'static str,
+    header: Option<(&'static str, String)>,
+    role: Option<Role>,
+}
+
+async fn callers(hub: &Hub) -> Vec<Caller> {
+    let bearer = |token: &str| Some(("authorization", format!("Bearer {token}")));
+    let mut callers = vec![
+        Caller { name: "nobody", header: None, role: None },
+        Caller { name: "an unknown token", header: bearer("shk_00000000000000000000000000000000"), role: None },
+        Caller { name: "no token at all", header: bearer(""), role: None },
+        Caller { name: "another scheme", header: Some(("authorization", format!("Basic {ADMIN_TOKEN}"))), role: None },
+        Caller { name: "the admin's token as a storefront key", header: Some(("x-storefront-key", "wrong".into())), role: None },
+        Caller {
+            name: "the settings' storefront key",
+            header: Some(("x-storefront-key", STORE_KEY.into())),
+            role: Some(Role::Storefront),
+        },
+        Caller { name: "the settings' admin", header: bearer(ADMIN_TOKEN), role: Some(Role::Admin) },
+    ];
+    for (name, role) in
+        [("storefront", Role::Storefront), ("viewer", Role::Viewer), ("operator", Role::Operator), ("admin", Role::Admin)]
+    {
+        let body = json!({"name": name, "role": name, "expires_in_days": 1});
+        let made = hub.admin("POST", "/v1/admin/tokens", Some(body)).await;
+        callers.push(Caller { name, header: bearer(made.json()["token"].as_str().unwrap()), role: Some(role) });
+    }
+    let body = json!({"name": "revoked", "role": "admin"});
+    let revoked = hub.admin("POST", "/v1/admin/tokens", Some(body)).await.json();
+    let path = format!("/v1/admin/tokens/{}", revoked["id"].as_str().unwrap());
+    assert_eq!(hub.admin("DELETE", &path, None).await.status, 200);
+    callers.push(Caller { name: "a revoked admin", header: bearer(revoked["token"].as_str().unwrap()), role: None });
+    let token = new_token().unwrap();
+    let lifetime = Some(std::time::Duration::ZERO);
+    let expired =
+        CreateToken { name: "expired".into(), role: Role::Admin, token: token.clone(), created_by: "test".into(), lifetime };
+    hub.context.writer.run(expired).await.unwrap();
+    callers.push(Caller { name: "an expired admin", header: bearer(&token), role: None });
+    callers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_role_may_what_the_table_says_and_no_more() {
+    let hub = Hub::start().await;
+    let callers = callers(&hub).await;
+    for (method, path, needs) in TABLE {
+        let address = path
+            .replace("{sku}", "PHONE-001")
+            .replace("{marketplace}", "uzum")
+            .replace("{id}", "00000000-0000-7000-8000-000000000000");
+        for caller in &callers {
+            // A storefront key is looked at where the storefront calls; elsewhere it is no token.
+            let unknown = caller.role.is_none()
+                || caller.header.as_ref().is_some_and(|(name, _)| *name == "x-storefront-key") && *needs != STORE;
+            let headers: Vec<(&str, &str)> = caller.header.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let body = (*method != "GET").then(|| json!({"nonsense": true}));
+            let answer = hub.http.send(method, &address, &headers, body).await;
+            let what = format!("{method} {path} by {}: {} {}", caller.name, answer.status, answer.text());
+            let problem = if answer.status >= 400 { answer.problem() } else { String::new() };
+            match needs {
+                Needs::Nobody => assert!(problem != "unauthorized" && answer.status != 403, "{what}"),
+                Needs::Token(_) if unknown => {
+                    assert_eq!((answer.status, problem.as_str()), (401, "unauthorized"), "{what}");
+                    assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{what}");
+                }
+                Needs::Token(needed) => {
+                    let role = caller.role.unwrap();
+                    let may = if *needed == Role::Storefront { role != Role::Viewer } else { role >= *needed };
+                    if may {
+                        assert!(![401, 403].contains(&answer.status), "{what}");
+                    } else {
+                        assert_eq!((answer.status, problem.as_str()), (403, "forbidden"), "{what}");
+                    }
+                }
+            }
+        }
+    }
+    // Nobody changed anything on the way.
+    assert_eq!(hub.available("PHONE-001").await, 50);
+    hub.stop().await;
+}
