@@ -135,3 +135,12 @@ async fn the_pipeline_ends_right_with_an_orders_feed_and_cancels() {
         through_the_pipeline(plan, &format!("orders feed, cancels restocked: {cancel_restock:?}")).await;
     }
 }
+
+/// A third of all pushes is refused, lost, late, or overtaken by a process that took over.
+#[tokio::test]
+async fn the_pipeline_ends_right_where_pushes_fail() {
+    for plan in [Plan::standard(Feed::Delta), Plan::with_cancels(Some(true))] {
+        let plan = Plan { length: 20.0, stock: 60, faults: 0.33, ..plan };
+        through_the_pipeline(plan, &format!("{:?} feed, every third push goes wrong", plan.feed)).await;
+    }
+}
