@@ -113,7 +113,7 @@ async fn the_wrong_ways_fail_the_same_check() {
 
 async fn through_the_pipeline(plan: Plan, what: &str) {
     let mut sum = Sum::default();
-    for seed in 0..3 {
+    for seed in 0..4 {
         let mut hub = RealHub::new(plan).await;
         let report = run(plan, seed, &mut hub).await;
         hub.close(&report).await;
