@@ -137,8 +137,13 @@ impl Core {
 
     /// What the pusher would send now; from here on it is under way.
     pub async fn claim(&self, code: &str) -> Vec<Sent> {
+        self.claim_as(code, false).await
+    }
+
+    /// `fresh`: the first claim of a process that has just taken over.
+    pub async fn claim_as(&self, code: &str, fresh: bool) -> Vec<Sent> {
         let marketplace = self.connection(code).id;
-        let claim = Claim { marketplace, owner: "test".into(), limit: 500, fresh: false, limits: LIMITS };
+        let claim = Claim { marketplace, owner: "test".into(), limit: 500, fresh, limits: LIMITS };
         match self.app.context.writer.run_patiently(claim).await.unwrap() {
             Claimed::Items { items, sent_at, .. } => items.into_iter().map(|row| Sent { row, at: sent_at }).collect(),
             Claimed::NotOurs | Claimed::Resting => panic!("nobody else pushes here"),

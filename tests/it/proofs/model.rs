@@ -8,13 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stock {
     pub on_hand: i64,
+    pub committed: i64,
     pub unsellable: i64,
 }
 
 impl Stock {
     pub fn available(self) -> i64 {
-        self.on_hand - self.unsellable
+        self.on_hand - self.committed - self.unsellable
     }
+}
+
+/// When a sale takes goods off the shelf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    AtOnce,
+    /// They are set aside and leave when they are shipped, which here nobody tells; only what came back has surely left.
+    WhenShipped,
 }
 
 /// One thing a marketplace says of an order; quantities are totals so far.
@@ -48,7 +57,7 @@ impl OrderStory {
     }
 
     /// What this order does to the stock of each product.
-    fn effects(&self) -> Vec<(usize, Stock)> {
+    fn effects(&self, leaves: Leaves) -> Vec<(usize, Stock)> {
         let whole = self.said.contains(&Said::CancelledWhole);
         let mut effects = Vec::new();
         for line in self.line_ids() {
@@ -66,17 +75,24 @@ impl OrderStory {
             };
             let broken = back(false).min(sold);
             let fine = back(true).min(sold - broken);
-            effects.push((*product, Stock { on_hand: fine + broken - sold, unsellable: broken }));
+            let back = fine + broken;
+            let left = if leaves == Leaves::AtOnce { sold } else { back };
+            effects.push((*product, Stock { on_hand: back - left, committed: sold - left, unsellable: broken }));
         }
         effects
     }
 }
 
+fn opened(openings: &[i64]) -> Vec<Stock> {
+    openings.iter().map(|on_hand| Stock { on_hand: *on_hand, ..Stock::default() }).collect()
+}
+
 /// The stock of each product after all of these orders.
-pub fn stock_after(openings: &[i64], orders: &[OrderStory]) -> Vec<Stock> {
-    let mut stock: Vec<Stock> = openings.iter().map(|on_hand| Stock { on_hand: *on_hand, unsellable: 0 }).collect();
-    for (product, effect) in orders.iter().flat_map(OrderStory::effects) {
+pub fn stock_after(openings: &[i64], orders: &[OrderStory], leaves: Leaves) -> Vec<Stock> {
+    let mut stock = opened(openings);
+    for (product, effect) in orders.iter().flat_map(|order| order.effects(leaves)) {
         stock[product].on_hand += effect.on_hand;
+        stock[product].committed += effect.committed;
         stock[product].unsellable += effect.unsellable;
     }
     stock
@@ -93,7 +109,7 @@ pub struct Reported {
 
 pub fn stock_after_changes<'r>(openings: &[i64], reported: impl IntoIterator<Item = &'r Reported>) -> Vec<Stock> {
     let once: BTreeMap<&str, &Reported> = reported.into_iter().map(|r| (r.event.as_str(), r)).collect();
-    let mut stock: Vec<Stock> = openings.iter().map(|on_hand| Stock { on_hand: *on_hand, unsellable: 0 }).collect();
+    let mut stock = opened(openings);
     for r in once.values().filter(|r| ["sold", "cancelled", "returned"].contains(&r.reason)) {
         stock[r.product].on_hand += r.change;
     }

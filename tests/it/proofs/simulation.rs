@@ -113,7 +113,7 @@ async fn the_wrong_ways_fail_the_same_check() {
 
 async fn through_the_pipeline(plan: Plan, what: &str) {
     let mut sum = Sum::default();
-    for seed in 0..3 {
+    for seed in 0..4 {
         let mut hub = RealHub::new(plan).await;
         let report = run(plan, seed, &mut hub).await;
         hub.close(&report).await;
@@ -133,5 +133,14 @@ async fn the_pipeline_ends_right_with_an_orders_feed_and_cancels() {
     for cancel_restock in [Some(true), Some(false)] {
         let plan = Plan { length: 20.0, stock: 40, ..Plan::with_cancels(cancel_restock) };
         through_the_pipeline(plan, &format!("orders feed, cancels restocked: {cancel_restock:?}")).await;
+    }
+}
+
+/// A third of all pushes is refused, lost, late, or overtaken by a process that took over.
+#[tokio::test]
+async fn the_pipeline_ends_right_where_pushes_fail() {
+    for plan in [Plan::standard(Feed::Delta), Plan::with_cancels(Some(true))] {
+        let plan = Plan { length: 20.0, stock: 60, faults: 0.33, ..plan };
+        through_the_pipeline(plan, &format!("{:?} feed, every third push goes wrong", plan.feed)).await;
     }
 }

@@ -11,7 +11,7 @@ use stockhub::domain::quantity::{Delta, Quantity};
 use stockhub::domain::rule::Rule;
 use stockhub::domain::time::Timestamp;
 
-use super::world::{CHANNELS, Feed, Hub, Kind, Message, Plan, UNIT};
+use super::world::{CHANNELS, Failure, Feed, Hub, Kind, Message, Plan, UNIT};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -182,6 +182,14 @@ impl Hub for RulesHub {
         listing.acked_version = version;
         listing.window = PushWindow { acked_at: Some(time(now)), in_flight: false, ..listing.window };
         listing.target = listing.target.retarget(listing.target.wanted);
+    }
+
+    async fn failed(&mut self, _now: f64, _channel: usize, _push: i64, _failure: Failure) {
+        unreachable!("what follows a failed push is the pusher's, not a rule of the domain");
+    }
+
+    async fn taken_over(&mut self, _channel: usize) {
+        unreachable!("leases are not a rule of the domain");
     }
 
     async fn central(&mut self) -> i64 {

@@ -5,7 +5,7 @@ use stockhub::domain::time::Timestamp;
 use stockhub::marketplaces::Outcome;
 
 use super::super::core::{Core, Sent};
-use super::world::{CHANNELS, Feed, Hub, Kind, Message, Plan, Report, UNIT};
+use super::world::{CHANNELS, Failure, Feed, Hub, Kind, Message, Plan, Report, UNIT};
 
 const CODES: [&str; CHANNELS] = ["uzum", "wildberries", "ozon"];
 
@@ -13,6 +13,8 @@ pub struct RealHub {
     core: Core,
     plan: Plan,
     start: Timestamp,
+    /// Channels whose next claim is another process's first.
+    fresh: [bool; CHANNELS],
 }
 
 impl RealHub {
@@ -33,7 +35,7 @@ impl RealHub {
         // The world begins when the opening pushes are long over.
         core.advance(100.0);
         let start = core.now();
-        Self { core, plan, start }
+        Self { core, plan, start, fresh: [false; CHANNELS] }
     }
 
     fn time(&self, units: f64) -> Timestamp {
@@ -83,13 +85,27 @@ impl Hub for RealHub {
 
     async fn leaving(&mut self, now: f64, channel: usize) -> Vec<(i64, Sent)> {
         self.at(now);
-        let claimed = self.core.claim(CODES[channel]).await;
+        let fresh = std::mem::take(&mut self.fresh[channel]);
+        let claimed = self.core.claim_as(CODES[channel], fresh).await;
         claimed.into_iter().map(|sent| (sent.row.listed_stock, sent)).collect()
     }
 
     async fn acknowledged(&mut self, now: f64, channel: usize, push: Sent) {
         self.at(now);
         self.core.settle(CODES[channel], push, Outcome::Applied).await;
+    }
+
+    async fn failed(&mut self, now: f64, channel: usize, push: Sent, failure: Failure) {
+        self.at(now);
+        let outcome = match failure {
+            Failure::Refused => Outcome::Retry { after: None, throttled: false, code: None, message: "refused".into() },
+            Failure::Unanswered => Outcome::Unknown { message: "no answer".into() },
+        };
+        self.core.settle(CODES[channel], push, outcome).await;
+    }
+
+    async fn taken_over(&mut self, channel: usize) {
+        self.fresh[channel] = true;
     }
 
     async fn central(&mut self) -> i64 {

@@ -12,6 +12,12 @@ const EVENTS_MAX: usize = 20_000;
 const WEBHOOK_DELAY: f64 = 0.5;
 const PUSH_DELAY: f64 = 0.25;
 const ACK_DELAY: f64 = 0.2;
+const TIMEOUT: f64 = 1.0;
+/// How long after its time-out a push may still arrive; less than the window after which the hub confirms again.
+const LATE: f64 = 1.4;
+/// How long after the last sale the hub gets to come to rest, where pushes fail.
+const AFTERWARDS: f64 = 40.0;
+const LOOK_EVERY: f64 = 0.5;
 /// As short as a webhook's way, so that cancels often overtake their creates.
 const CANCEL_DELAY: f64 = 0.5;
 const SALES_RATE: f64 = 0.5;
@@ -36,6 +42,8 @@ pub struct Plan {
     pub clock_error: f64,
     pub tolerance: f64,
     pub timestamps: bool,
+    /// The part of pushes that goes wrong in one of four ways.
+    pub faults: f64,
 }
 
 impl Plan {
@@ -50,6 +58,7 @@ impl Plan {
             clock_error: 0.0,
             tolerance: 0.2,
             timestamps: true,
+            faults: 0.0,
         }
     }
 
@@ -80,6 +89,14 @@ pub enum Kind {
     Echo,
 }
 
+/// How a push ended, where it was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Refused,
+    /// No answer within [`TIMEOUT`]. It may have been lost, and it may come late.
+    Unanswered,
+}
+
 /// The hub as the world sees it.
 pub trait Hub {
     type Push: Clone;
@@ -87,6 +104,9 @@ pub trait Hub {
     /// Pushes that leave now: the number, and what the acknowledgement must bring back.
     async fn leaving(&mut self, now: f64, channel: usize) -> Vec<(i64, Self::Push)>;
     async fn acknowledged(&mut self, now: f64, channel: usize, push: Self::Push);
+    async fn failed(&mut self, now: f64, channel: usize, push: Self::Push, failure: Failure);
+    /// Whoever pushed to this channel is gone, and somebody else takes over.
+    async fn taken_over(&mut self, channel: usize);
     async fn central(&mut self) -> i64;
 }
 
@@ -100,8 +120,13 @@ enum Event<P> {
         total: i64,
     },
     Webhook(Message),
-    Arrives(i64, P),
+    /// With what is to be acknowledged, if anybody still listens.
+    Arrives(i64, Option<P>),
     Acknowledged(P),
+    Failed(P, Failure),
+    TakenOver,
+    /// Time passes: what was put off may be due.
+    Look,
 }
 
 struct Due<P> {
@@ -214,12 +239,36 @@ impl<P> World<P> {
         self.tell(now, channel, Kind::Cancelled, order, total, previous);
     }
 
-    fn arrives(&mut self, now: f64, channel: usize, quantity: i64, push: P) {
+    fn arrives(&mut self, now: f64, channel: usize, quantity: i64, push: Option<P>) {
         let previous = self.channels[channel].shown;
         self.channels[channel].shown = quantity;
         self.tell(now, channel, Kind::Echo, 0, quantity - previous, previous);
-        let at = now + self.delay(ACK_DELAY);
-        self.later(at, channel, Event::Acknowledged(push));
+        if let Some(push) = push {
+            let at = now + self.delay(ACK_DELAY);
+            self.later(at, channel, Event::Acknowledged(push));
+        }
+    }
+
+    fn leaves(&mut self, now: f64, channel: usize, quantity: i64, push: P) {
+        self.pushes += 1;
+        let arrives = now + self.delay(PUSH_DELAY);
+        if self.rng.f64() >= self.plan.faults {
+            return self.later(arrives, channel, Event::Arrives(quantity, Some(push)));
+        }
+        let late = now + TIMEOUT + self.rng.f64() * LATE;
+        match self.rng.u8(0..4) {
+            0 => self.later(arrives, channel, Event::Failed(push, Failure::Refused)),
+            1 => self.later(now + TIMEOUT, channel, Event::Failed(push, Failure::Unanswered)),
+            2 => {
+                self.later(now + TIMEOUT, channel, Event::Failed(push, Failure::Unanswered));
+                self.later(late, channel, Event::Arrives(quantity, None));
+            }
+            // Its sender is thought to be dead, is not, and comes back with an answer.
+            _ => {
+                self.later(now, channel, Event::TakenOver);
+                self.later(arrives, channel, Event::Arrives(quantity, Some(push)));
+            }
+        }
     }
 }
 
@@ -233,6 +282,12 @@ pub async fn run<H: Hub>(plan: Plan, seed: u64, hub: &mut H) -> Report {
     for channel in 0..CHANNELS {
         let at = world.delay(1.0 / SALES_RATE);
         world.later(at, channel, Event::Try);
+    }
+    if plan.faults > 0.0 {
+        let looks = ((plan.length + AFTERWARDS) / LOOK_EVERY) as usize;
+        for n in 0..looks * CHANNELS {
+            world.later((n / CHANNELS) as f64 * LOOK_EVERY, n % CHANNELS, Event::Look);
+        }
     }
     let mut settled = true;
     while let Some(Reverse(Due { at: now, channel, event, number })) = world.due.pop() {
@@ -254,6 +309,15 @@ pub async fn run<H: Hub>(plan: Plan, seed: u64, hub: &mut H) -> Report {
                 hub.acknowledged(now, channel, push).await;
                 send(&mut world, hub, now, channel).await;
             }
+            Event::Failed(push, failure) => {
+                hub.failed(now, channel, push, failure).await;
+                send(&mut world, hub, now, channel).await;
+            }
+            Event::TakenOver => {
+                hub.taken_over(channel).await;
+                send(&mut world, hub, now, channel).await;
+            }
+            Event::Look => send(&mut world, hub, now, channel).await,
         }
     }
     let truth = plan.stock - world.sold;
@@ -271,8 +335,6 @@ pub async fn run<H: Hub>(plan: Plan, seed: u64, hub: &mut H) -> Report {
 
 async fn send<H: Hub>(world: &mut World<H::Push>, hub: &mut H, now: f64, channel: usize) {
     for (quantity, push) in hub.leaving(now, channel).await {
-        world.pushes += 1;
-        let at = now + world.delay(PUSH_DELAY);
-        world.later(at, channel, Event::Arrives(quantity, push));
+        world.leaves(now, channel, quantity, push);
     }
 }
