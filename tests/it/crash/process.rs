@@ -62,12 +62,15 @@ impl Process {
         self.child = Some(child);
     }
 
-    /// Under `strace`, which kills it at a system call: whatever `tracer` says.
-    pub fn spawn_traced(&mut self, tracer: &[&str]) {
+    /// Under `strace`, which kills it at the `nth` call of `syscall` of a thread. The tracer is a grandchild (`-D`): the child is the
+    /// hub itself, killed and reaped as ever.
+    pub fn spawn_traced(&mut self, syscall: &str, nth: usize) {
         assert!(self.child.is_none(), "the hub runs already");
         let plain = self.command();
         let mut command = Command::new("strace");
-        command.args(tracer).arg(env!("CARGO_BIN_EXE_stockhub")).args(plain.as_std().get_args()).arg("serve");
+        let inject = format!("inject={syscall}:signal=SIGKILL:when={nth}");
+        command.args(["-D", "-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={syscall}"), "-e", &inject]);
+        command.arg(env!("CARGO_BIN_EXE_stockhub")).args(plain.as_std().get_args()).arg("serve");
         for (name, value) in plain.as_std().get_envs() {
             match value {
                 Some(value) => command.env(name, value),
