@@ -8,6 +8,7 @@
 mod breakages;
 mod campaign;
 mod checker;
+mod disk;
 mod observer;
 mod oracle;
 mod process;

@@ -7,17 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::campaign::seed;
+use super::process::strace_is_there;
 use super::senders;
 use super::world::{READY_AT_MOST, World};
 
 /// Webhooks a hub has to take before it may be done.
 const BATCH: usize = 10;
 const RUN_AT_MOST: Duration = Duration::from_secs(60);
-
-fn strace_is_there() -> bool {
-    let asked = std::process::Command::new("strace").arg("-V").stdout(std::process::Stdio::null()).status();
-    asked.is_ok_and(|status| status.success())
-}
 
 /// Every point where a commit is made durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +53,7 @@ async fn sweep(test: &str, syscall: &str, step: usize) {
             ));
             promised += BATCH;
         }
-        world.process.spawn_traced(syscall, nth);
+        world.process.spawn_traced(syscall, &format!("signal=SIGKILL:when={nth}"));
         if through(&mut world, promised).await {
             break;
         }

@@ -55,7 +55,10 @@ pub struct World {
 impl World {
     /// Shops open, the hub's configuration is written, and the hub is not started.
     pub async fn new(seed: u64, breakage: Option<&'static str>) -> Self {
-        let database = TestDatabase::new().await;
+        Self::on(TestDatabase::new().await, seed, breakage)
+    }
+
+    pub fn on(database: TestDatabase, seed: u64, breakage: Option<&'static str>) -> Self {
         let (stop, tasks, clock) = (CancellationToken::new(), TaskTracker::new(), Clock::system());
         let simulated = Simulated::new(Arc::new(move || clock.now()), tasks.clone(), stop.clone());
         let shelf: Vec<Opening> =
