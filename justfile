@@ -16,6 +16,16 @@ test *ARGS:
 test-sqlite *ARGS:
     scripts/test --sqlite-only {{ ARGS }}
 
+# the crash rig alone: kills under load, at every sync, at every single write (strace), full and failing disks; RUNS times
+rig RUNS="5":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for run in $(seq {{ RUNS }}); do
+      echo "== run $run of {{ RUNS }}"
+      cargo test --test it crash:: -- --nocapture --test-threads=1 --skip killed_at_writes | grep -v '^warning'
+    done
+    STOCKHUB_RIG_STEP=1 cargo test --test it killed_at_writes -- --nocapture
+
 # rewrite the committed copies that tests compare with; read the diff before committing it
 bless:
     STOCKHUB_BLESS=1 cargo test --no-fail-fast

@@ -202,11 +202,27 @@ pub enum LogFormat {
     Json,
 }
 
+/// A log line that cannot be written (a full disk, a reader that left) is dropped. The logging library would complain about it to
+/// the same standard error, fail again, and panic in whichever task wanted to log: on a full disk that was the writer.
+struct Lenient<W>(W);
+
+impl<W: std::io::Write> std::io::Write for Lenient<W> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
 /// Starts logging to standard error. A second call in one process (tests) changes nothing.
 pub fn start_logging(format: LogFormat, level: &str) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lenient(std::io::stderr()));
     let started = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Pretty => builder.with_target(false).try_init(),

@@ -41,6 +41,8 @@ pub struct Figures {
     pub kills_in_start: usize,
     pub load: Duration,
     pub ready: Vec<Duration>,
+    /// Attempts, repeats included.
+    pub sent: usize,
     pub duplicates: usize,
     pub unknown: usize,
     pub unavailable: usize,
@@ -56,7 +58,11 @@ impl fmt::Display for Figures {
         let longest = self.ready.iter().max().copied().unwrap_or_default();
         let mean = self.ready.iter().sum::<Duration>() / u32::try_from(self.ready.len().max(1)).unwrap_or(1);
         let rate = self.acked as f64 / self.load.as_secs_f64().max(0.001);
-        writeln!(f, "seed {} on {}: {} webhooks, {} answered 200", self.seed, self.database, self.events, self.acked)?;
+        writeln!(
+            f,
+            "seed {} on {}: {} webhooks, {} answered 200, {} attempts",
+            self.seed, self.database, self.events, self.acked, self.sent
+        )?;
         writeln!(f, "  {rate:.0} webhooks/s over {:.1?} with all kills in it", self.load)?;
         writeln!(
             f,
@@ -142,7 +148,7 @@ pub async fn run(scenario: Scenario) -> Verdict {
     let observer = world.observer();
     let mut figures = Figures { seed: scenario.seed, events: scenario.events, ..Figures::default() };
     figures.database = if world.database.is_sqlite() { "SQLite" } else { "PostgreSQL" };
-    let load = world.load(scenario.seed, scenario.events, scenario.connections, Duration::from_millis(scenario.pause_ms));
+    let load = world.load(scenario.seed, 0..scenario.events, scenario.connections, Duration::from_millis(scenario.pause_ms));
     let (oracle, started) = (world.oracle.clone(), Instant::now());
     let senders = super::senders::start(load, oracle.clone());
     for kill in kills(&scenario) {
@@ -189,8 +195,9 @@ pub async fn run(scenario: Scenario) -> Verdict {
 fn count(figures: &mut Figures, world: &World, seen: &super::observer::Observed) {
     for line in world.oracle.lines() {
         match line {
+            Line::Sent => figures.sent += 1,
             Line::Acked { receipt, .. } if receipt.duplicate => figures.duplicates += 1,
-            Line::Unknown { .. } => figures.unknown += 1,
+            Line::Unknown => figures.unknown += 1,
             Line::Refused { status: 503, .. } => figures.unavailable += 1,
             _ => {}
         }

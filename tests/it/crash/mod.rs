@@ -8,10 +8,13 @@
 mod breakages;
 mod campaign;
 mod checker;
+mod disk;
 mod observer;
 mod oracle;
 mod process;
 mod senders;
+mod stopping;
+mod sweep;
 mod world;
 
 use std::time::Duration;
@@ -39,7 +42,7 @@ async fn a_restarted_hub_pushes_what_it_owed() {
     let observer = world.observer();
     world.settle(&observer, SETTLE).await;
     world.shops[0].refuse().await;
-    let load = world.load(seed(), 20, 1, Duration::ZERO);
+    let load = world.load(seed(), 0..20, 1, Duration::ZERO);
     for sender in senders::start(load, world.oracle.clone()) {
         sender.await.expect("a sender does not panic");
     }

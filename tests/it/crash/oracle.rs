@@ -28,9 +28,7 @@ pub struct Receipt {
 
 #[derive(Clone, Debug)]
 pub enum Line {
-    Sent {
-        event: usize,
-    },
+    Sent,
     Acked {
         event: usize,
         receipt: Receipt,
@@ -41,9 +39,7 @@ pub enum Line {
         body: String,
     },
     /// No whole answer: it may have been stored or not.
-    Unknown {
-        event: usize,
-    },
+    Unknown,
 }
 
 #[derive(Default)]
@@ -59,8 +55,8 @@ impl Oracle {
         self.events.lock().unwrap().insert(event.number, event.clone());
     }
 
-    pub fn sent(&self, event: usize) {
-        self.write(Line::Sent { event });
+    pub fn sent(&self) {
+        self.write(Line::Sent);
     }
 
     /// The first whole answer of 200 to an event counts it as acked.
@@ -78,8 +74,8 @@ impl Oracle {
         self.write(Line::Refused { event, status, body: String::from_utf8_lossy(body).into_owned() });
     }
 
-    pub fn unknown(&self, event: usize) {
-        self.write(Line::Unknown { event });
+    pub fn unknown(&self) {
+        self.write(Line::Unknown);
     }
 
     fn write(&self, line: Line) {

@@ -62,12 +62,15 @@ impl Process {
         self.child = Some(child);
     }
 
-    /// Under `strace`, which kills it at a system call: whatever `tracer` says.
-    pub fn spawn_traced(&mut self, tracer: &[&str]) {
+    /// Under `strace`, which does `what` to calls of `syscall`, like `signal=SIGKILL:when=3`; it counts per thread. The tracer is a grandchild (`-D`): the child is the
+    /// hub itself, killed and reaped as ever.
+    pub fn spawn_traced(&mut self, syscall: &str, what: &str) {
         assert!(self.child.is_none(), "the hub runs already");
         let plain = self.command();
         let mut command = Command::new("strace");
-        command.args(tracer).arg(env!("CARGO_BIN_EXE_stockhub")).args(plain.as_std().get_args()).arg("serve");
+        let inject = format!("inject={syscall}:{what}");
+        command.args(["-D", "-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={syscall}"), "-e", &inject]);
+        command.arg(env!("CARGO_BIN_EXE_stockhub")).args(plain.as_std().get_args()).arg("serve");
         for (name, value) in plain.as_std().get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -138,6 +141,11 @@ impl Process {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(25)..].join("\n")
     }
+}
+
+pub fn strace_is_there() -> bool {
+    let asked = std::process::Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// A free port below those the kernel hands out by itself: while the hub is away, nobody's outgoing connection may get it, least of

@@ -1,6 +1,7 @@
 //! Sales in the simulated shops, and the webhooks that tell them: several connections, the same bytes again and again until they are
 //! answered 200, some of them twice at the same moment and some once more afterwards.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,7 +45,8 @@ pub struct Load {
     pub hub: Target,
     pub senders: Vec<Sender>,
     pub skus: Vec<String>,
-    pub events: usize,
+    /// Numbers of the events: those of several loads of one world must differ.
+    pub events: Range<usize>,
     pub connections: usize,
     pub seed: u64,
     /// Between two webhooks of one connection.
@@ -54,7 +56,9 @@ pub struct Load {
 /// Starts the load; it ends when every event was answered 200.
 pub fn start(load: Load, oracle: Arc<Oracle>) -> Vec<JoinHandle<()>> {
     let mut dice = fastrand::Rng::with_seed(load.seed);
-    let plan: Vec<Planned> = (0..load.events)
+    let plan: Vec<Planned> = load
+        .events
+        .clone()
         .map(|_| Planned {
             shop: dice.usize(..load.senders.len()),
             sku: dice.usize(..load.skus.len()),
@@ -84,8 +88,9 @@ async fn one(work: Arc<Work>) {
     let client = || Client::new(work.load.hub.clone(), Duration::from_secs(20));
     let (mut client, mut other) = (client(), client());
     loop {
-        let number = work.next.fetch_add(1, Ordering::Relaxed);
-        let Some(planned) = work.plan.get(number) else { return };
+        let place = work.next.fetch_add(1, Ordering::Relaxed);
+        let Some(planned) = work.plan.get(place) else { return };
+        let number = work.load.events.start + place;
         let event = sell(&work, number, planned).await;
         match planned.copies {
             Copies::None => deliver(&work.oracle, &event, &mut client, true).await,
@@ -121,7 +126,7 @@ async fn sell(work: &Work, number: usize, planned: &Planned) -> Arc<Event> {
 async fn deliver(oracle: &Oracle, event: &Event, client: &mut Client, first: bool) {
     let headers: Vec<(&str, &str)> = event.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     loop {
-        oracle.sent(event.number);
+        oracle.sent();
         match client.post(&event.path, &headers, &event.body).await {
             Ok(answer) if answer.status == 200 => return oracle.acked(event.number, &answer.body, first),
             Ok(answer) => {
@@ -131,7 +136,7 @@ async fn deliver(oracle: &Oracle, event: &Event, client: &mut Client, first: boo
                     return;
                 }
             }
-            Err(_) => oracle.unknown(event.number),
+            Err(_) => oracle.unknown(),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +55,10 @@ pub struct World {
 impl World {
     /// Shops open, the hub's configuration is written, and the hub is not started.
     pub async fn new(seed: u64, breakage: Option<&'static str>) -> Self {
-        let database = TestDatabase::new().await;
+        Self::on(TestDatabase::new().await, seed, breakage)
+    }
+
+    pub fn on(database: TestDatabase, seed: u64, breakage: Option<&'static str>) -> Self {
         let (stop, tasks, clock) = (CancellationToken::new(), TaskTracker::new(), Clock::system());
         let simulated = Simulated::new(Arc::new(move || clock.now()), tasks.clone(), stop.clone());
         let shelf: Vec<Opening> =
@@ -99,7 +103,7 @@ impl World {
         Observer::open(self.process.address, &skus())
     }
 
-    pub fn load(&self, seed: u64, events: usize, connections: usize, pause: Duration) -> Load {
+    pub fn load(&self, seed: u64, events: Range<usize>, connections: usize, pause: Duration) -> Load {
         let senders = SHOPS.iter().zip(self.markets()).map(|((code, _, feed, identified, door), market)| Sender {
             code,
             market,
@@ -123,6 +127,12 @@ impl World {
         self.markets().iter().map(|market| market.state().totals.pushes_received).sum()
     }
 
+    /// Whether every shop shows what must be left.
+    pub fn all_told(&self) -> bool {
+        let expected = checker::expected(&opening(), &self.oracle);
+        self.markets().iter().all(|market| expected.iter().all(|(sku, stock)| market.shown(sku) == *stock))
+    }
+
     /// Waits until every shop and the observer show what must be left, and then until nothing has been sent for a whole while.
     /// Gives how long each took; a hub that never gets there is left after `at_most`, and the checker says what is wrong.
     pub async fn settle(&self, observer: &Observer, at_most: Duration) -> (Duration, bool) {
@@ -131,7 +141,7 @@ impl World {
         let right = || {
             let seen = observer.seen();
             let by_observer = expected.iter().all(|(sku, stock)| seen.shown.get(sku).map(|(stock, _)| stock) == Some(stock));
-            by_observer && self.markets().iter().all(|market| expected.iter().all(|(sku, stock)| market.shown(sku) == *stock))
+            by_observer && self.all_told()
         };
         while !right() && begun.elapsed() < at_most {
             tokio::time::sleep(Duration::from_millis(10)).await;
