@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use uuid::Uuid;
+
 use super::{Tx, retarget};
 use crate::db::DbError;
 use crate::db::alerts::{self, NewAlert, NewOversell};
@@ -75,6 +77,8 @@ pub struct Working {
     pub(super) levels: BTreeMap<LevelKey, Level>,
     pub(super) listings: BTreeMap<ListingId, Listing>,
     pub(super) components: HashMap<ListingId, Vec<(ProductId, i64)>>,
+    /// The listings each product is part of: the same facts, found from the other end.
+    listed: HashMap<ProductId, Vec<ListingId>>,
     /// Products whose stock moved or whose listings must be looked at again, with the last cause.
     pub(super) touched: BTreeMap<ProductId, Cause>,
     movements: Vec<Movement>,
@@ -129,6 +133,7 @@ impl Working {
         }
         for c in components {
             working.components.entry(c.listing_id).or_default().push((c.product_id, c.units));
+            working.listed.entry(c.product_id).or_default().push(c.listing_id);
         }
         Ok(working)
     }
@@ -165,8 +170,18 @@ impl Working {
     }
 
     fn available_everywhere(&self, product: ProductId) -> i64 {
-        let of_product = self.levels.iter().filter(|((id, _), _)| *id == product);
-        of_product.map(|(_, level)| level.row.available()).sum()
+        self.levels_of(product).map(LevelRow::available).sum()
+    }
+
+    /// A product's levels, found without passing by those of all others.
+    pub(super) fn levels_of(&self, product: ProductId) -> impl Iterator<Item = &LevelRow> {
+        let (first, last) = (LocationId::new(Uuid::nil()), LocationId::new(Uuid::max()));
+        self.levels.range((product, first)..=(product, last)).map(|(_, level)| &level.row)
+    }
+
+    /// The listings a product is part of, in no order.
+    pub(super) fn listed(&self, product: ProductId) -> &[ListingId] {
+        self.listed.get(&product).map_or(&[], Vec::as_slice)
     }
 
     /// A sale takes its whole line from the first location with enough, else from the first.
