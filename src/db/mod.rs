@@ -42,6 +42,10 @@ pub use url::{DatabaseUrl, UrlError};
 
 use sql::{Dialect, Sql};
 
+/// KiB of pages the SQLite writer keeps. With less than a group of writes touches, pages are read and written again and again
+/// within one transaction; more is never used than the database has.
+const WRITE_CACHE_KIB: u32 = 64 * 1024;
+
 /// What the room needs to know of the settings.
 #[derive(Clone, Debug)]
 pub struct DbOptions {
@@ -144,7 +148,7 @@ impl Db {
     pub async fn reopen_writer(&self, old: &mut WriteConnection) -> Result<(), OpenError> {
         let failed = |source| OpenError::Connect { url: self.options.url.to_string(), source };
         match old {
-            WriteConnection::Sqlite { conn, .. } => *conn = self.options.sqlite().connect().await.map_err(failed)?,
+            WriteConnection::Sqlite { conn, .. } => *conn = self.options.sqlite_writer().connect().await.map_err(failed)?,
             WriteConnection::Postgres { conn } => *conn = self.options.postgres_writer().await.map_err(failed)?,
         }
         Ok(())
@@ -181,6 +185,11 @@ impl DbOptions {
             .disable_statement_logging()
     }
 
+    fn sqlite_writer(&self) -> sqlx::sqlite::SqliteConnectOptions {
+        // Negative: KiB instead of pages.
+        self.sqlite().pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
+    }
+
     async fn postgres_writer(&self) -> Result<PgConnection, sqlx::Error> {
         let DatabaseUrl::Postgres(url) = &self.url else { return Err(sqlx::Error::PoolClosed) };
         let options = url.options().statement_cache_capacity(512).disable_statement_logging();
@@ -200,7 +209,7 @@ impl WriteConnection {
         match &options.url {
             DatabaseUrl::Sqlite(path) => {
                 let lock = take_file_lock(&format!("{path}.lock"))?;
-                let conn = options.sqlite().connect().await.map_err(failed)?;
+                let conn = options.sqlite_writer().connect().await.map_err(failed)?;
                 Ok(Self::Sqlite { conn, _lock: Some(lock) })
             }
             DatabaseUrl::Postgres(_) => Ok(Self::Postgres { conn: options.postgres_writer().await.map_err(failed)? }),

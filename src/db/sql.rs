@@ -6,7 +6,7 @@
 //!
 //! | token | SQLite | PostgreSQL |
 //! |---|---|---|
-//! | `{rows}` | `json_each($1) AS r` | `jsonb_array_elements(CAST($1 AS jsonb)) AS r(value)` |
+//! | `{rows}` | `jsonb_each($1) AS r` | `jsonb_array_elements(CAST($1 AS jsonb)) AS r(value)` |
 //! | `{id N}` `{bytes N}` `{int N}` `{text N}` `{bool N}` | column N of such a row, typed | the same |
 //! | `{ids $N}` `{texts $N}` | a one-column subquery over a JSON array | the same |
 //! | `{for update}` | nothing: one writer | `FOR UPDATE` |
@@ -70,7 +70,8 @@ fn token(token: &str, dialect: Dialect) -> String {
     let (word, argument) = token.split_once(' ').unwrap_or((token, ""));
     let column = format!("r.value->>{argument}");
     match (word, lite) {
-        ("rows", true) => "json_each($1) AS r".into(),
+        // The binary form: every column is then found in a row without reading its text again.
+        ("rows", true) => "jsonb_each($1) AS r".into(),
         ("rows", false) => "jsonb_array_elements(CAST($1 AS jsonb)) AS r(value)".into(),
         ("id" | "bytes", true) => format!("unhex({column})"),
         ("id", false) => format!("CAST({column} AS UUID)"),
@@ -256,7 +257,7 @@ mod tests {
         let sql = Sql::both("t", "INSERT INTO t (a, b) SELECT {id 0}, {int 1} FROM {rows} WHERE a IN {ids $2} {for update}");
         assert_eq!(
             sql.text(Dialect::Sqlite),
-            "INSERT INTO t (a, b) SELECT unhex(r.value->>0), CAST(r.value->>1 AS BIGINT) FROM json_each($1) AS r WHERE a IN \
+            "INSERT INTO t (a, b) SELECT unhex(r.value->>0), CAST(r.value->>1 AS BIGINT) FROM jsonb_each($1) AS r WHERE a IN \
              (SELECT unhex(value) FROM json_each($2)) "
         );
         assert!(sql.text(Dialect::Postgres).ends_with("FOR UPDATE"));

@@ -284,11 +284,12 @@ async fn resolve(tx: &mut Tx<'_>, list: &[Logged]) -> Result<HashMap<(usize, usi
         }
     }
     let found = listings::resolve(&mut tx.conn, &queries).await?;
-    let judged = places.iter().enumerate().map(|(n, place)| {
-        let ways = found.iter().filter(|f| f.item == n as i64).map(|f| (f.way, f.listing_id));
-        (*place, judge(ways.collect()))
-    });
-    Ok(judged.collect())
+    let mut ways = vec![Vec::new(); places.len()];
+    for row in found {
+        let of_item = usize::try_from(row.item).ok().and_then(|item| ways.get_mut(item));
+        of_item.into_iter().for_each(|list| list.push((row.way, row.listing_id)));
+    }
+    Ok(places.into_iter().zip(ways).map(|(place, ways)| (place, judge(ways))).collect())
 }
 
 /// By the marketplace's own id, then by SKU. Where the two name different listings, nobody guesses.

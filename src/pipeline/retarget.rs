@@ -34,23 +34,28 @@ pub(super) async fn listings(tx: &mut Tx<'_>, working: &mut Working) -> Result<(
 
 /// The touched products, together with those they share a listing with: allocation must see all of a pool's listings at once.
 fn groups(working: &Working) -> Vec<BTreeSet<ProductId>> {
-    let mut groups: Vec<BTreeSet<ProductId>> = Vec::new();
-    for parts in working.components.values() {
-        let mut group: BTreeSet<ProductId> = parts.iter().map(|(product, _)| *product).collect();
-        if group.len() == 1 && groups.iter().any(|known| known.is_superset(&group)) {
+    let mut groups = Vec::new();
+    let mut grouped = BTreeSet::new();
+    for product in working.touched.keys() {
+        if grouped.contains(product) {
             continue;
         }
-        groups.retain(|known| {
-            let apart = known.is_disjoint(&group);
-            if !apart {
-                group.extend(known.iter().copied());
-            }
-            apart
-        });
+        let group = connected(working, *product);
+        grouped.extend(group.iter().copied());
         groups.push(group);
     }
-    groups.retain(|group| group.iter().any(|product| working.touched.contains_key(product)));
     groups
+}
+
+/// Whatever can be reached from a product over listings.
+fn connected(working: &Working, product: ProductId) -> BTreeSet<ProductId> {
+    let mut group = BTreeSet::from([product]);
+    let mut to_visit = vec![product];
+    while let Some(product) = to_visit.pop() {
+        let parts = working.listed(product).iter().filter_map(|listing| working.components.get(listing)).flatten();
+        to_visit.extend(parts.map(|(part, _)| *part).filter(|part| group.insert(*part)));
+    }
+    group
 }
 
 /// The numbers for every listing of a group of products.
@@ -65,21 +70,23 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
     let index: HashMap<ProductId, usize> = group.iter().enumerate().map(|(n, id)| (*id, n)).collect();
     let mut places: Vec<LocationId> = Vec::new();
     let mut pool = Pool::default();
-    for ((product, location), level) in working.levels.iter().filter(|((product, _), _)| index.contains_key(product)) {
-        let place = places.iter().position(|known| known == location).unwrap_or_else(|| {
-            places.push(*location);
+    for level in group.iter().flat_map(|product| working.levels_of(*product)) {
+        let place = places.iter().position(|known| *known == level.location_id).unwrap_or_else(|| {
+            places.push(level.location_id);
             places.len() - 1
         });
-        pool.set(index[product], place, level.row.available());
+        pool.set(index[&level.product_id], place, level.available());
     }
     let mut inputs = Vec::new();
-    for (id, listing) in &working.listings {
-        let Some(parts) = working.components.get(id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else {
+    let listed: BTreeSet<ListingId> = group.iter().flat_map(|product| working.listed(*product)).copied().collect();
+    for id in listed {
+        let Some(parts) = working.components.get(&id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else {
             continue;
         };
+        let Some(listing) = working.listings.get(&id) else { continue };
         let Some(connection) = tx.kit.registry.by_id(listing.row.marketplace_id) else { continue };
         inputs.push(ListingInput {
-            id: *id,
+            id,
             components: parts.iter().map(|(product, units)| Component { product: index[product], units: *units }).collect(),
             locations: places.iter().enumerate().filter(|(_, l)| connection.locations.contains(l)).map(|(n, _)| n).collect(),
             rule: effective_rule(tx, working, &connection, &listing.row, parts)?,

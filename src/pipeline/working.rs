@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use uuid::Uuid;
+
 use super::outbox::{self, Totals};
 use super::{Tx, oversells, retarget};
 use crate::db::DbError;
@@ -78,6 +80,8 @@ pub struct Working {
     pub(super) levels: BTreeMap<LevelKey, Level>,
     pub(super) listings: BTreeMap<ListingId, Listing>,
     pub(super) components: HashMap<ListingId, Vec<(ProductId, i64)>>,
+    /// The listings each product is part of: the same facts, found from the other end.
+    listed: HashMap<ProductId, Vec<ListingId>>,
     /// Products whose stock moved or whose listings must be looked at again, with the last cause.
     pub(super) touched: BTreeMap<ProductId, Cause>,
     movements: Vec<Movement>,
@@ -134,6 +138,7 @@ impl Working {
         }
         for c in components {
             working.components.entry(c.listing_id).or_default().push((c.product_id, c.units));
+            working.listed.entry(c.product_id).or_default().push(c.listing_id);
         }
         Ok(working)
     }
@@ -170,8 +175,18 @@ impl Working {
     }
 
     pub(super) fn totals(&self, product: ProductId) -> Totals {
-        let [first, last] = [uuid::Uuid::nil(), uuid::Uuid::max()].map(|end| (product, LocationId::new(end)));
-        Totals::of(self.levels.range(first..=last).map(|(_, level)| &level.row))
+        Totals::of(self.levels_of(product))
+    }
+
+    /// A product's levels, found without passing by those of all others.
+    pub(super) fn levels_of(&self, product: ProductId) -> impl Iterator<Item = &LevelRow> {
+        let (first, last) = (LocationId::new(Uuid::nil()), LocationId::new(Uuid::max()));
+        self.levels.range((product, first)..=(product, last)).map(|(_, level)| &level.row)
+    }
+
+    /// The listings a product is part of, in no order.
+    pub(super) fn listed(&self, product: ProductId) -> &[ListingId] {
+        self.listed.get(&product).map_or(&[], Vec::as_slice)
     }
 
     /// A sale takes its whole line from the first location with enough, else from the first.
