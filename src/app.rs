@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection, tokens};
 use crate::domain::retry::BreakerLimits;
-use crate::domain::rule::Rule;
 use crate::http::CreateToken;
 use crate::http::auth::{Role, Tokens, new_token};
 use crate::marketplaces::json;
@@ -22,7 +21,8 @@ use crate::outbound::{Outbound, OutboundError, OutboundLimits};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
-use crate::pipeline::setup::{Declare, SetupError, rounding};
+use crate::pipeline::rules::{self, Book, RuleBook};
+use crate::pipeline::setup::{Declare, SetupError, hub_rule};
 use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
 use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
@@ -45,6 +45,8 @@ pub enum StartError {
     Seal(#[from] SealError),
     #[error(transparent)]
     Setup(#[from] WriteError<SetupError>),
+    #[error("the rules could not be compared: {0}")]
+    Rules(WriteError<crate::db::DbError>),
     #[error("the first token could not be made: {0}")]
     FirstToken(String),
     #[error("the shop window could not be filled: {0}")]
@@ -92,6 +94,8 @@ impl App {
         let declare = Declare { marketplaces: settings.marketplaces.clone(), min_gap: settings.push.min_gap() };
         let standing = writer.run_patiently(declare).await?;
         kit.registry.replace(standing.connections);
+        kit.rules.replace(Book { settings: kit.rules.get().settings.clone(), ..standing.rules });
+        writer.run_patiently(rules::Compare { settings: rules::of_settings(&kit) }).await.map_err(StartError::Rules)?;
         let engine = Engine::new(standing.generation, kit.chance.id(kit.clock.now()), realtime(&settings).limits());
         let filled = broadcast::fill(&db, &engine).await?;
         // Set once: nothing else does.
@@ -117,6 +121,11 @@ impl App {
         workers.every(Duration::from_millis(500), move || {
             let writer = writer.clone();
             async move { retry_due(&writer).await }
+        });
+        let follow = context.clone();
+        workers.every(Duration::from_millis(250), move || {
+            let ctx = follow.clone();
+            async move { rules::step(&ctx.kit, &ctx.db, &ctx.writer).await }
         });
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
@@ -177,7 +186,6 @@ pub fn db_options(settings: &Settings, url: DatabaseUrl) -> DbOptions {
 
 fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
     let ingest = &settings.ingest;
-    let rule = &settings.rule;
     Kit {
         clock: surroundings.clock,
         chance: surroundings.chance,
@@ -191,17 +199,7 @@ fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
             attempts_max: ingest.attempts_max,
             low_stock_threshold: settings.inventory.low_stock_threshold,
         },
-        hub_rule: Rule {
-            buffer: Some(rule.buffer),
-            stop_below: Some(rule.stop_below),
-            fixed: rule.fixed,
-            share_percent: rule.share_percent.map(i64::from),
-            rounding: Some(rounding(rule.rounding)),
-            quota: rule.quota,
-            max_listed: rule.max_listed,
-            priority: Some(rule.priority),
-            paused: Some(rule.paused),
-        },
+        rules: RuleBook::of(Book { settings: hub_rule(&settings.rule), ..Book::default() }),
     }
 }
 

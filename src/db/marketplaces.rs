@@ -7,14 +7,14 @@ use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::time::Timestamp;
 
 statements! {
-    // What the configuration file names, it decides; status, cursors and history stay.
+    // What the configuration file names, it decides; status, cursors, history and the rule that was set here stay.
     MARKETPLACE_UPSERT = both("INSERT INTO marketplaces (id, code, name, kind, adapter, base_url, account, policy, stock_feed, currency, \
             declared_in, supports_webhooks, webhook_enabled, webhook_url, rule, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) \
         ON CONFLICT (code) DO UPDATE SET name = excluded.name, kind = excluded.kind, adapter = excluded.adapter, \
             base_url = excluded.base_url, account = excluded.account, policy = excluded.policy, stock_feed = excluded.stock_feed, \
             currency = excluded.currency, declared_in = excluded.declared_in, supports_webhooks = excluded.supports_webhooks, \
-            webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, rule = excluded.rule, \
+            webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, \
             version = marketplaces.version + 1, updated_at = excluded.updated_at, archived_at = NULL, \
             status = (CASE WHEN marketplaces.status = 'archived' THEN 'active' ELSE marketplaces.status END)");
     MARKETPLACES_ALL = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \

@@ -18,8 +18,10 @@ pub mod listings;
 pub mod marketplaces;
 pub mod movements;
 pub mod orders;
+pub mod places;
 pub mod products;
 pub mod pushes;
+pub mod rules;
 pub mod sales;
 pub mod tokens;
 pub mod verify;
@@ -317,8 +319,10 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         marketplaces::ALL,
         movements::ALL,
         orders::ALL,
+        places::ALL,
         products::ALL,
         pushes::ALL,
+        rules::ALL,
         sales::ALL,
         tokens::ALL,
         verify::ALL,

@@ -23,6 +23,10 @@ pub mod working;
 pub mod retarget;
 pub mod orders;
 pub mod catalogue;
+pub mod products;
+pub mod places;
+pub mod rules;
+pub mod counts;
 pub mod explain;
 pub mod push;
 pub mod broadcast;
@@ -36,12 +40,12 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{Conn, DbError};
 use crate::domain::ids::MarketplaceId;
-use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::json;
 use crate::marketplaces::registry::Registry;
 use crate::realtime::Published;
 use crate::telemetry::Metrics;
+use rules::{RuleBook, RuleChange};
 
 /// What every stage may use; made once, by `app`.
 #[derive(Clone)]
@@ -51,8 +55,8 @@ pub struct Kit {
     pub registry: Registry,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
-    /// The hub's own allocation rule, under those of marketplaces, products and listings.
-    pub hub_rule: Rule,
+    /// The allocation rules above products and listings.
+    pub rules: RuleBook,
 }
 
 /// The limits the stages keep; their reasons stand in `config/default.toml`.
@@ -87,6 +91,8 @@ pub struct Effects {
     pub published: Vec<Published>,
     /// Marketplaces with something to be told.
     pub to_push: BTreeSet<MarketplaceId>,
+    /// Rules stored, in the order they were.
+    pub rules: Vec<RuleChange>,
     /// Connections changed: read them anew.
     pub connections_changed: bool,
 }
@@ -95,6 +101,7 @@ impl Effects {
     pub fn absorb(&mut self, later: Effects) {
         self.published.extend(later.published);
         self.to_push.extend(later.to_push);
+        self.rules.extend(later.rules);
         self.connections_changed |= later.connections_changed;
     }
 }

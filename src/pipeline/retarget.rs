@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Tx;
+use super::rules::Book;
 use super::working::{Cause, Working};
 use crate::db::DbError;
 use crate::db::listings::{self, HistoryRow, ListingRow};
@@ -73,6 +74,7 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
         pool.set(index[product], place, level.row.available());
     }
     let mut inputs = Vec::new();
+    let book = tx.kit.rules.get();
     for (id, listing) in &working.listings {
         let Some(parts) = working.components.get(id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else {
             continue;
@@ -82,7 +84,7 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
             id: *id,
             components: parts.iter().map(|(product, units)| Component { product: index[product], units: *units }).collect(),
             locations: places.iter().enumerate().filter(|(_, l)| connection.locations.contains(l)).map(|(n, _)| n).collect(),
-            rule: effective_rule(tx, working, &connection, &listing.row, parts)?,
+            rule: effective_rule(&book, working, &connection, &listing.row, parts)?,
             quota_left: listing.row.quota_left,
         });
     }
@@ -90,8 +92,8 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
 }
 
 /// Hub, then marketplace, then product, then listing: the nearest that says something counts.
-pub fn effective_rule(
-    tx: &Tx<'_>,
+fn effective_rule(
+    book: &Book,
     working: &Working,
     connection: &Connection,
     listing: &ListingRow,
@@ -102,10 +104,10 @@ pub fn effective_rule(
         _ => Rule::default(),
     };
     let own = stored_rule("marketplace_products", &listing.rule)?;
-    Ok(Rule::inherit(&[&tx.kit.hub_rule, &connection.policy.rule, &product, &own]))
+    Ok(Rule::inherit(&[&book.of_marketplace(connection), &product, &own]))
 }
 
-fn stored_rule(table: &'static str, text: &str) -> Result<Rule, DbError> {
+pub(super) fn stored_rule(table: &'static str, text: &str) -> Result<Rule, DbError> {
     if text == "{}" {
         return Ok(Rule::default());
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::rules::Book;
 use super::writer::Command;
 use super::{CommandError, Tx};
 use crate::db::marketplaces::{self, Declared, MarketplaceRow};
@@ -48,6 +49,8 @@ pub struct Standing {
     /// Changes when a backup is restored; clients then take nothing for granted.
     pub generation: Uuid,
     pub connections: Vec<Connection>,
+    /// What is stored; the settings' part is not in it.
+    pub rules: Book,
 }
 
 impl Command for Declare {
@@ -71,7 +74,9 @@ impl Command for Declare {
             connections.push(self.declare(tx, settings, &places).await?);
         }
         self.warn_of_others(tx, &all).await?;
-        Ok(Standing { generation, connections })
+        let mut rules = Book::default();
+        rules.load(&mut tx.conn).await?;
+        Ok(Standing { generation, connections, rules })
     }
 }
 
@@ -104,7 +109,6 @@ impl Declare {
         let heard = settings.secrets.keys().any(|name| adapter.schemes().iter().any(|scheme| scheme.secret == name));
         let webhook_enabled = supports_webhooks && settings.webhook_enabled.unwrap_or(heard);
         let account = serde_json::Value::Object(settings.account.clone()).to_string();
-        let rule = serde_json::to_string(&policy.rule).unwrap_or_else(|_| "{}".into());
         let currency = settings.currency.map(|c| c.to_string());
         let declared = Declared {
             id: tx.id(),
@@ -121,7 +125,7 @@ impl Declare {
             supports_webhooks,
             webhook_enabled,
             webhook_url: None,
-            rule: &rule,
+            rule: "{}",
         };
         let id = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
         marketplaces::set_sales_locations(&mut tx.conn, id, &locations).await?;
@@ -193,6 +197,22 @@ fn policy(set: &PolicySettings, traits: &crate::marketplaces::Traits, min_gap: D
         min_gap: set.min_gap_ms.map_or(min_gap, Duration::from_millis),
         push_enabled: set.push_enabled.unwrap_or(true) && traits.kind != Kind::Storefront,
         rule: rule(&set.rule),
+    }
+}
+
+/// The keys of `[rule]` that say something: what the built-in settings leave as it is, a stored rule may still set.
+pub fn hub_rule(rule: &settings::RuleSettings) -> Rule {
+    let number = |value: i64| (value != 0).then_some(value);
+    Rule {
+        buffer: number(rule.buffer),
+        stop_below: number(rule.stop_below),
+        fixed: rule.fixed,
+        share_percent: rule.share_percent.map(i64::from),
+        rounding: Some(rounding(rule.rounding)).filter(|rounding| *rounding != Rounding::default()),
+        quota: rule.quota,
+        max_listed: rule.max_listed,
+        priority: number(rule.priority),
+        paused: rule.paused.then_some(true),
     }
 }
 

@@ -8,5 +8,6 @@
 
 mod support;
 mod db;
+mod inventory;
 mod pipeline;
 mod realtime;
