@@ -15,12 +15,14 @@ statements! {
             base_url = excluded.base_url, account = excluded.account, policy = excluded.policy, stock_feed = excluded.stock_feed, \
             currency = excluded.currency, declared_in = excluded.declared_in, supports_webhooks = excluded.supports_webhooks, \
             webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, \
+            feed_since = (CASE WHEN marketplaces.stock_feed = excluded.stock_feed THEN marketplaces.feed_since \
+                ELSE excluded.updated_at END), \
             version = marketplaces.version + 1, updated_at = excluded.updated_at, archived_at = NULL, \
             status = (CASE WHEN marketplaces.status = 'archived' THEN 'active' ELSE marketplaces.status END)");
     MARKETPLACES_ALL = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
             declared_in, webhook_enabled, rule, last_webhook_at, version, created_at FROM marketplaces \
         WHERE archived_at IS NULL ORDER BY code");
-    MARKETPLACE_ID = both("SELECT id FROM marketplaces WHERE code = $1");
+    MARKETPLACE_ID = both("SELECT id, feed_since FROM marketplaces WHERE code = $1");
     MARKETPLACE_STATUS = both("UPDATE marketplaces SET status = $2, version = version + 1, updated_at = $3 WHERE id = $1");
     SALES_LOCATIONS = both("SELECT marketplace_id, location_id FROM marketplace_locations ORDER BY marketplace_id, position");
     SALES_LOCATION_ADD = both("INSERT INTO marketplace_locations (marketplace_id, position, location_id) VALUES ($1, $2, $3)");
@@ -69,8 +71,9 @@ pub struct Declared<'a> {
     pub rule: &'a str,
 }
 
-/// Writes what a file or the program itself declares; gives the marketplace's id, old or new.
-pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Result<MarketplaceId, DbError> {
+/// Writes what a file or the program itself declares; gives the marketplace's id, old or new, and since when its stock feed
+/// counts: another feed than before counts from now on.
+pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Result<(MarketplaceId, Timestamp), DbError> {
     execute!(
         conn,
         MARKETPLACE_UPSERT,
@@ -91,7 +94,7 @@ pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Re
         d.rule,
         now
     )?;
-    Ok(fetch_one!(conn, MARKETPLACE_ID, (MarketplaceId,), d.code)?.0)
+    fetch_one!(conn, MARKETPLACE_ID, (MarketplaceId, Timestamp), d.code)
 }
 
 pub async fn list(conn: &mut Conn<'_>) -> Result<Vec<MarketplaceRow>, DbError> {

@@ -37,7 +37,7 @@ statements! {
             cost_price_minor = excluded.cost_price_minor, currency = excluded.currency, \
             occurred_at = excluded.occurred_at, updated_at = excluded.updated_at");
     ORDERS_UPDATE = both("UPDATE orders AS o SET status = {text 1}, cancel_all = {bool 2}, source_updated_at = {int 3}, \
-            version = o.version + 1, updated_at = {int 4} FROM {rows} WHERE o.id = {id 0}");
+            historic = {bool 5}, version = o.version + 1, updated_at = {int 4} FROM {rows} WHERE o.id = {id 0}");
     ORDERS_PAGE = both("SELECT o.id, m.code AS marketplace, o.external_id, o.source, o.status, o.placed_at, o.created_at, o.updated_at \
         FROM orders o JOIN marketplaces m ON m.id = o.marketplace_id WHERE o.id < $1 ORDER BY o.id DESC LIMIT $2");
     ORDER_BY_ID = both("SELECT o.id, m.code AS marketplace, o.external_id, o.source, o.status, o.placed_at, o.created_at, o.updated_at \
@@ -165,6 +165,7 @@ pub struct OrderUpdate {
     pub status: String,
     pub cancel_all: bool,
     pub source_updated_at: Option<Timestamp>,
+    pub historic: bool,
 }
 
 pub async fn update(conn: &mut Conn<'_>, orders: &[OrderUpdate], now: Timestamp) -> Result<(), DbError> {
@@ -172,6 +173,7 @@ pub async fn update(conn: &mut Conn<'_>, orders: &[OrderUpdate], now: Timestamp)
     for o in orders {
         rows.push(|r| {
             r.id(o.id).text(&o.status).bool(o.cancel_all).opt_int(o.source_updated_at.map(Timestamp::micros)).int(now.micros());
+            r.bool(o.historic);
         });
     }
     execute_exactly!(orders.len(), conn, ORDERS_UPDATE, rows.finish())

@@ -63,6 +63,7 @@ struct Order {
     cancel_all: bool,
     status: String,
     source_updated_at: Option<Timestamp>,
+    historic: bool,
     changed: bool,
     lines: Vec<usize>,
 }
@@ -113,15 +114,38 @@ impl Book {
         for row in rows {
             let key = (row.marketplace_id, row.external_id);
             by_id.insert(row.id, key.clone());
-            let (cancel_all, status, source_updated_at) = (row.cancel_all, row.status, row.source_updated_at);
-            book.orders
-                .insert(key, Order { id: row.id, cancel_all, status, source_updated_at, changed: false, lines: Vec::new() });
+            let order = Order {
+                id: row.id,
+                cancel_all: row.cancel_all,
+                status: row.status,
+                source_updated_at: row.source_updated_at,
+                historic: row.historic,
+                changed: false,
+                lines: Vec::new(),
+            };
+            book.orders.insert(key, order);
         }
         for line in orders::lines(&mut tx.conn, by_id.keys().copied()).await? {
             let Some(key) = by_id.get(&line.order_id) else { continue };
             book.add_line(key, line, false);
         }
         Ok(book)
+    }
+
+    /// Opens one more, where only the facts themselves show that it is needed. Its key must hang on a row that is locked already.
+    pub async fn open_one(&mut self, tx: &mut Tx<'_>, key: &OrderKey) -> Result<(), DbError> {
+        if self.order(key).is_some() {
+            return Ok(());
+        }
+        let more = Self::open(tx, vec![key.clone()]).await?;
+        let before = self.lines.len();
+        self.lines.extend(more.lines);
+        self.changed.extend(more.changed);
+        for (key, mut order) in more.orders {
+            order.lines.iter_mut().for_each(|line| *line += before);
+            self.orders.insert(key, order);
+        }
+        Ok(())
     }
 
     /// An order that this transaction has just written itself.
@@ -132,8 +156,15 @@ impl Book {
     }
 
     fn add(&mut self, marketplace_id: MarketplaceId, external_id: &str, id: OrderId) {
-        let order =
-            Order { id, cancel_all: false, status: "created".into(), source_updated_at: None, changed: false, lines: Vec::new() };
+        let order = Order {
+            id,
+            cancel_all: false,
+            status: "created".into(),
+            source_updated_at: None,
+            historic: false,
+            changed: false,
+            lines: Vec::new(),
+        };
         self.orders.insert((marketplace_id, external_id.to_owned()), order);
     }
 
@@ -225,6 +256,15 @@ impl Book {
         row.posting += 1;
         row.location_id = Some(location);
         self.changed[place.0] = true;
+    }
+
+    /// Remembers that the order holds what was posted without a movement.
+    pub fn set_historic(&mut self, place: LinePlace) {
+        let of = self.lines[place.0].order_id;
+        if let Some(order) = self.orders.values_mut().find(|order| order.id == of && !order.historic) {
+            order.historic = true;
+            order.changed = true;
+        }
     }
 
     /// Makes sure a line exists whose listing is not known; what is said of it is kept until it is.
@@ -355,7 +395,13 @@ impl Book {
             .orders
             .into_values()
             .filter(|order| order.changed)
-            .map(|o| OrderUpdate { id: o.id, status: o.status, cancel_all: o.cancel_all, source_updated_at: o.source_updated_at })
+            .map(|o| OrderUpdate {
+                id: o.id,
+                status: o.status,
+                cancel_all: o.cancel_all,
+                source_updated_at: o.source_updated_at,
+                historic: o.historic,
+            })
             .collect();
         if updates.is_empty() { Ok(()) } else { orders::update(&mut tx.conn, &updates, tx.now).await }
     }

@@ -16,6 +16,8 @@ pub(super) struct LinePosting {
     pub sale_type: &'static str,
     /// Whether a rise is goods that came back rather than an order taken back.
     pub returned: bool,
+    /// Of before this feed counts: the stock knows it already, by another way. It is recorded, and only what changes later moves.
+    pub historic: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,11 @@ pub(super) fn post_line(
     let posted = Posting { on_hand: row.posted_on_hand, committed: row.posted_committed, unsellable: row.posted_unsellable };
     let due = implied.checked_sub(posted)?;
     if due.is_zero() {
+        return Ok(None);
+    }
+    if line.historic {
+        book.posted(line.place, implied, line.location);
+        book.set_historic(line.place);
         return Ok(None);
     }
     let sold = due.on_hand.checked_neg().and_then(|n| n.checked_add(due.committed)).ok_or(Overflow)?;

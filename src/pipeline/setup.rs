@@ -127,7 +127,7 @@ impl Declare {
             webhook_url: None,
             rule: "{}",
         };
-        let id = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
+        let (id, feed_since) = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
         marketplaces::set_sales_locations(&mut tx.conn, id, &locations).await?;
         Ok(Connection {
             id,
@@ -138,6 +138,7 @@ impl Declare {
             account: settings.account.clone(),
             secrets: settings.secrets.clone().into_iter().collect::<BTreeMap<_, _>>(),
             stock_feed: feed,
+            feed_since,
             currency,
             status: if settings.enabled == Some(false) { Status::Paused } else { Status::Active },
             webhook_enabled,
@@ -196,6 +197,7 @@ fn policy(set: &PolicySettings, traits: &crate::marketplaces::Traits, min_gap: D
         // The adapter's own minimum counts where it is longer.
         min_gap: set.min_gap_ms.map_or(min_gap, Duration::from_millis),
         push_enabled: set.push_enabled.unwrap_or(true) && traits.kind != Kind::Storefront,
+        drift_policy: set.drift_policy.unwrap_or(settings::DriftPolicy::HubWins),
         rule: rule(&set.rule),
     }
 }

@@ -72,7 +72,8 @@ impl Applying {
             outcome.unmapped.push(row.external_sku.clone().or(row.external_product.clone()).unwrap_or(row.line_key.clone()));
             return Ok(());
         };
-        if let (Some(listing), 0) = (row.listing_id, row.component) {
+        let historic = logged.connection.is_historic(update.at);
+        if let (Some(listing), 0, false) = (row.listing_id, row.component, historic) {
             let own = own_change(&logged.connection, &before, &after);
             self.expect(&logged.connection, listing, own, update.at);
         }
@@ -89,6 +90,7 @@ impl Applying {
             fulfilment: logged.connection.policy.fulfilment,
             sale_type: sale_type(&logged.connection),
             returned: update.returned.is_some() || update.returned_unsellable.is_some(),
+            historic,
         };
         match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
             Ok(Some(movement)) => outcome.movements.push(movement),
@@ -103,11 +105,11 @@ impl Applying {
         &mut self,
         tx: &mut Tx<'_>,
         logged: &Logged,
+        key: OrderKey,
         listing: ListingId,
         delta: &StockDelta,
         outcome: &mut Outcome,
     ) -> Result<(), DbError> {
-        let key = OrderKey::of_delta(&logged.connection, &logged.event_key, delta.at);
         let Ok(change) = Delta::parse(delta.change) else { return Ok(()) };
         let state = LineState::from_delta(change);
         let parts = self.working.components.get(&listing).cloned().unwrap_or_default();
@@ -115,7 +117,10 @@ impl Applying {
             return Ok(());
         }
         self.book.delta_line(tx, &key, listing, &state, &parts, &self.working, logged.connection.currency.as_deref());
-        self.expect(&logged.connection, listing, OwnChange::By(delta.change), delta.at);
+        let historic = logged.connection.is_historic(delta.at);
+        if !historic {
+            self.expect(&logged.connection, listing, OwnChange::By(delta.change), delta.at);
+        }
         for place in self.book.all_lines(&key) {
             let row = self.book.row(place).clone();
             let Some(product) = row.product_id else { continue };
@@ -127,10 +132,10 @@ impl Applying {
             };
             let mut cause = Self::cause(logged, fallback, "", delta.at);
             cause.reference_type = Some("webhook");
-            cause.reference_id = Some(logged.event_key.clone());
+            cause.reference_id = Some(key.external_id().to_owned());
             let fulfilment = Fulfilment::Instant;
             let sale_type = sale_type(&logged.connection);
-            let line = LinePosting { place, location, state: state.clone(), fulfilment, sale_type, returned };
+            let line = LinePosting { place, location, state: state.clone(), fulfilment, sale_type, returned, historic };
             match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
                 Ok(Some(movement)) => outcome.movements.push(movement),
                 Ok(None) => {}

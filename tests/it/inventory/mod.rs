@@ -1,5 +1,6 @@
 mod bundles;
 mod counts;
+mod feeds;
 mod places;
 mod products;
 mod rules;
