@@ -184,7 +184,8 @@ pub fn db_options(settings: &Settings, url: DatabaseUrl) -> DbOptions {
     }
 }
 
-fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
+/// What the stages share, without connections: those are made of what the database knows.
+pub fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
     let ingest = &settings.ingest;
     Kit {
         clock: surroundings.clock,

@@ -11,6 +11,7 @@ mod types;
 mod url;
 
 pub mod alerts;
+pub mod analytics;
 pub mod hub;
 pub mod inventory;
 pub mod leases;
@@ -23,6 +24,7 @@ pub mod products;
 pub mod pushes;
 pub mod rules;
 pub mod sales;
+pub mod timeline;
 pub mod tokens;
 pub mod verify;
 pub mod webhooks;
@@ -312,6 +314,7 @@ fn take_file_lock(path: &str) -> Result<File, OpenError> {
 pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
     [
         alerts::ALL,
+        analytics::ALL,
         hub::ALL,
         inventory::ALL,
         leases::ALL,
@@ -324,6 +327,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         pushes::ALL,
         rules::ALL,
         sales::ALL,
+        timeline::ALL,
         tokens::ALL,
         verify::ALL,
         webhooks::ALL,

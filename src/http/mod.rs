@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod analytics;
 mod counts;
 mod csv;
 mod demo;
@@ -17,9 +18,11 @@ mod page;
 mod places;
 mod product_change;
 mod products;
+mod repair;
 mod rules;
 mod serve;
 mod stock;
+mod timeline;
 mod tokens;
 mod webhooks;
 mod write;
@@ -57,6 +60,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         ))
         .service(at("/v1/admin/products/{sku}/rule", "GET, PUT", [get().to(rules::of_product), put().to(rules::set_product)]))
         .service(at("/v1/admin/listings/{id}/rule", "GET, PUT", [get().to(rules::of_listing), put().to(rules::set_listing)]))
+        .service(at("/v1/admin/products/{sku}/timeline", "GET", [get().to(timeline::of_product)]))
+        .service(at("/v1/admin/verify/repair", "POST", [post().to(repair::repair)]))
+        .service(at("/v1/admin/analytics", "GET", [get().to(analytics::show)]))
         .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
         .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))

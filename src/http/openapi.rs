@@ -15,7 +15,7 @@ use crate::context::Context;
         super::stock::change, super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements,
         super::lists::webhooks, super::lists::webhook, super::lists::pushes, super::lists::alerts, super::lists::oversells,
         super::lists::audit, super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
-        super::product_change::change, super::places::list, super::places::create, super::places::transfer, super::counts::post, super::rules::of_hub,
+        super::product_change::change, super::places::list, super::places::create, super::places::transfer, super::counts::post, super::timeline::of_product, super::analytics::show, super::repair::repair, super::rules::of_hub,
         super::rules::of_marketplace, super::rules::of_product, super::rules::of_listing, super::rules::set_hub,
         super::rules::set_marketplace, super::rules::set_product, super::rules::set_listing,
         super::health::alive, super::health::ready, super::health::metrics, serve

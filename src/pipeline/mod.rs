@@ -25,6 +25,7 @@ pub mod orders;
 pub mod catalogue;
 pub mod products;
 pub mod places;
+pub mod repair;
 pub mod rules;
 pub mod counts;
 pub mod explain;

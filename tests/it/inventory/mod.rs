@@ -1,6 +1,8 @@
 mod bundles;
 mod counts;
 mod feeds;
+mod figures;
+mod mending;
 mod places;
 mod products;
 mod rules;
