@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::context::Context;
 use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection, tokens};
 use crate::domain::retry::BreakerLimits;
-use crate::domain::rule::Rule;
 use crate::http::CreateToken;
 use crate::http::auth::{Role, Tokens, new_token};
 use crate::marketplaces::json;
@@ -27,7 +26,8 @@ use crate::pipeline::holds;
 use crate::pipeline::outbox::Bell;
 use crate::pipeline::publish::{PublishLimits, Publisher, Purge};
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
-use crate::pipeline::setup::{Declare, SetupError, rounding};
+use crate::pipeline::rules::{self, Book, RuleBook};
+use crate::pipeline::setup::{Declare, SetupError, hub_rule};
 use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
 use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
@@ -52,6 +52,8 @@ pub enum StartError {
     Seal(#[from] SealError),
     #[error(transparent)]
     Setup(#[from] WriteError<SetupError>),
+    #[error("the rules could not be compared: {0}")]
+    Rules(WriteError<crate::db::DbError>),
     #[error("the first token could not be made: {0}")]
     FirstToken(String),
     #[error("the shop window could not be filled: {0}")]
@@ -100,6 +102,8 @@ impl App {
         let declare = Declare { marketplaces: settings.marketplaces.clone(), min_gap: settings.push.min_gap() };
         let standing = writer.run_patiently(declare).await?;
         kit.registry.replace(standing.connections);
+        kit.rules.replace(Book { settings: kit.rules.get().settings.clone(), ..standing.rules });
+        writer.run_patiently(rules::Compare { settings: rules::of_settings(&kit) }).await.map_err(StartError::Rules)?;
         let engine = Engine::new(standing.generation, kit.chance.id(kit.clock.now()), realtime(&settings).limits());
         let filled = broadcast::fill(&db, &engine).await?;
         // Set once: nothing else does.
@@ -147,6 +151,11 @@ impl App {
         workers.every(context.settings.inventory.sweep(), move || {
             let writer = writer.clone();
             async move { holds::sweep(&writer).await }
+        });
+        let follow = context.clone();
+        workers.every(Duration::from_millis(250), move || {
+            let ctx = follow.clone();
+            async move { rules::step(&ctx.kit, &ctx.db, &ctx.writer).await }
         });
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
@@ -205,9 +214,9 @@ pub fn db_options(settings: &Settings, url: DatabaseUrl) -> DbOptions {
     }
 }
 
-fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
+/// What the stages share, without connections: those are made of what the database knows.
+pub fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
     let ingest = &settings.ingest;
-    let rule = &settings.rule;
     Kit {
         clock: surroundings.clock,
         chance: surroundings.chance,
@@ -221,17 +230,7 @@ fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
             attempts_max: ingest.attempts_max,
             low_stock_threshold: settings.inventory.low_stock_threshold,
         },
-        hub_rule: Rule {
-            buffer: Some(rule.buffer),
-            stop_below: Some(rule.stop_below),
-            fixed: rule.fixed,
-            share_percent: rule.share_percent.map(i64::from),
-            rounding: Some(rounding(rule.rounding)),
-            quota: rule.quota,
-            max_listed: rule.max_listed,
-            priority: Some(rule.priority),
-            paused: Some(rule.paused),
-        },
+        rules: RuleBook::of(Book { settings: hub_rule(&settings.rule), ..Book::default() }),
     }
 }
 

@@ -181,8 +181,7 @@ async fn stock_up(app: &App) -> anyhow::Result<()> {
             let connection = context.kit.registry.by_code(code).ok_or_else(|| anyhow::anyhow!("{code} is missing"))?;
             let listing = CreateListing {
                 connection,
-                sku: sku.clone(),
-                units: 1,
+                components: vec![(sku.clone(), 1)],
                 marketplace_product_id: Some(format!("{}-{sku}", code.to_uppercase())),
                 marketplace_sku: None,
                 market: String::new(),

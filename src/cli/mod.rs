@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 something was found or failed, 2 bad usage or bad settings.
 
 mod demo;
+mod explain;
 mod output;
 mod serve;
 mod tools;
@@ -44,7 +45,12 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// Bring levels that differ from their ledger back to it, by movements (through the hub where one is running)
+        #[arg(long)]
+        repair: bool,
     },
+    /// Why does a marketplace show this number? The allocation, step by step
+    Explain(explain::ExplainArguments),
     /// Adapters of this program
     Adapters {
         #[command(subcommand)]
@@ -89,7 +95,8 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             })
             .await
         }
-        Command::Verify { json } => with_settings(&files, move |settings| verify::verify(settings, json)).await,
+        Command::Verify { json, repair } => with_settings(&files, move |settings| verify::verify(settings, json, repair)).await,
+        Command::Explain(arguments) => with_settings(&files, move |settings| explain::explain(settings, arguments)).await,
         Command::Adapters { command } => tools::adapters(&command),
         Command::Token { command } => with_settings(&files, move |settings| tools::token(settings, command)).await,
         Command::Webhook { command } => webhook::webhook(command).await,

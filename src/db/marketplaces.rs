@@ -7,21 +7,23 @@ use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::time::Timestamp;
 
 statements! {
-    // What the configuration file names, it decides; status, cursors and history stay. Credentials that were refused may be new ones
-    // now: they are tried again.
+    // What the configuration file names, it decides; status, cursors, history and the rule that was set here stay. Credentials that
+    // were refused may be new ones now: they are tried again.
     MARKETPLACE_UPSERT = both("INSERT INTO marketplaces (id, code, name, kind, adapter, base_url, account, policy, stock_feed, currency, \
             declared_in, supports_webhooks, webhook_enabled, webhook_url, rule, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) \
         ON CONFLICT (code) DO UPDATE SET name = excluded.name, kind = excluded.kind, adapter = excluded.adapter, \
             base_url = excluded.base_url, account = excluded.account, policy = excluded.policy, stock_feed = excluded.stock_feed, \
             currency = excluded.currency, declared_in = excluded.declared_in, supports_webhooks = excluded.supports_webhooks, \
-            webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, rule = excluded.rule, \
+            webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, \
+            feed_since = (CASE WHEN marketplaces.stock_feed = excluded.stock_feed THEN marketplaces.feed_since \
+                ELSE excluded.updated_at END), \
             version = marketplaces.version + 1, updated_at = excluded.updated_at, archived_at = NULL, \
             status = (CASE WHEN marketplaces.status IN ('archived', 'auth_error') THEN 'active' ELSE marketplaces.status END)");
     MARKETPLACES_ALL = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
             declared_in, webhook_enabled, rule, last_webhook_at, version, created_at FROM marketplaces \
         WHERE archived_at IS NULL ORDER BY code");
-    MARKETPLACE_ID = both("SELECT id FROM marketplaces WHERE code = $1");
+    MARKETPLACE_ID = both("SELECT id, feed_since FROM marketplaces WHERE code = $1");
     MARKETPLACE_STATUS_OF = both("SELECT status FROM marketplaces WHERE id = $1");
     MARKETPLACE_STATUS = both("UPDATE marketplaces SET status = $2, version = version + 1, updated_at = $3 WHERE id = $1");
     SALES_LOCATIONS = both("SELECT marketplace_id, location_id FROM marketplace_locations ORDER BY marketplace_id, position");
@@ -71,8 +73,9 @@ pub struct Declared<'a> {
     pub rule: &'a str,
 }
 
-/// Writes what a file or the program itself declares; gives the marketplace's id, old or new.
-pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Result<MarketplaceId, DbError> {
+/// Writes what a file or the program itself declares; gives the marketplace's id, old or new, and since when its stock feed
+/// counts: another feed than before counts from now on.
+pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Result<(MarketplaceId, Timestamp), DbError> {
     execute!(
         conn,
         MARKETPLACE_UPSERT,
@@ -93,7 +96,7 @@ pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Re
         d.rule,
         now
     )?;
-    Ok(fetch_one!(conn, MARKETPLACE_ID, (MarketplaceId,), d.code)?.0)
+    fetch_one!(conn, MARKETPLACE_ID, (MarketplaceId, Timestamp), d.code)
 }
 
 pub async fn list(conn: &mut Conn<'_>) -> Result<Vec<MarketplaceRow>, DbError> {

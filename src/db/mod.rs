@@ -14,6 +14,7 @@ mod url;
 pub mod alerts;
 pub mod history;
 pub mod events;
+pub mod analytics;
 pub mod hub;
 pub mod inventory;
 pub mod leases;
@@ -21,11 +22,14 @@ pub mod listings;
 pub mod marketplaces;
 pub mod movements;
 pub mod orders;
+pub mod places;
 pub mod products;
 pub mod pushes;
 pub mod reservations;
+pub mod rules;
 pub mod sales;
 pub mod sinks;
+pub mod timeline;
 pub mod tokens;
 pub mod verify;
 pub mod webhooks;
@@ -327,6 +331,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         alerts::ALL,
         history::ALL,
         events::ALL,
+        analytics::ALL,
         hub::ALL,
         inventory::ALL,
         leases::ALL,
@@ -334,11 +339,14 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         marketplaces::ALL,
         movements::ALL,
         orders::ALL,
+        places::ALL,
         products::ALL,
         pushes::ALL,
         reservations::ALL,
         sales::ALL,
         sinks::ALL,
+        rules::ALL,
+        timeline::ALL,
         tokens::ALL,
         verify::ALL,
         webhooks::ALL,

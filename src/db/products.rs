@@ -21,6 +21,10 @@ statements! {
     PRODUCTS_PAGE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND sku > $1 ORDER BY sku LIMIT $2");
+    // Archived ones too: what is put away can be brought back.
+    PRODUCT_ANY_BY_SKU = both("SELECT id, archived_at FROM products WHERE sku = $1 {for update}");
+    PRODUCT_UPDATE = both("UPDATE products SET name = $2, price_minor = $3, cost_price_minor = $4, currency = $5, \
+            low_stock_threshold = $6, oversell_policy = $7, archived_at = $8, version = version + 1, updated_at = $9 WHERE id = $1");
     PRODUCT_STATE_SET = both("UPDATE products AS p SET is_available = {bool 1}, stock_state = {text 2}, version = p.version + 1, \
             updated_at = {int 3} FROM {rows} WHERE p.id = {id 0}");
     LOCATION_INSERT_ONCE = both("INSERT INTO locations (id, code, name, created_at) VALUES ($1, $2, $3, $4) \
@@ -80,6 +84,29 @@ pub async fn list_by_id(conn: &mut Conn<'_>, list: impl IntoIterator<Item = Prod
 
 pub async fn list_by_sku<'a>(conn: &mut Conn<'_>, skus: impl IntoIterator<Item = &'a str>) -> Result<Vec<ProductRow>, DbError> {
     fetch_all!(conn, PRODUCTS_BY_SKU, ProductRow, texts(skus))
+}
+
+/// A product by its SKU, locked, whether it is archived or not; with when it was.
+pub async fn lock_any(conn: &mut Conn<'_>, sku: &str) -> Result<Option<(ProductId, Option<Timestamp>)>, DbError> {
+    fetch_optional!(conn, PRODUCT_ANY_BY_SKU, (ProductId, Option<Timestamp>), sku)
+}
+
+/// Writes what people may change of a product; its stock state is not among it.
+pub async fn update(conn: &mut Conn<'_>, p: &ProductRow, archived_at: Option<Timestamp>, now: Timestamp) -> Result<(), DbError> {
+    execute_exactly!(
+        1,
+        conn,
+        PRODUCT_UPDATE,
+        p.id,
+        p.name.as_str(),
+        p.price_minor,
+        p.cost_price_minor,
+        p.currency.as_deref(),
+        p.low_stock_threshold,
+        p.oversell_policy.as_str(),
+        archived_at,
+        now
+    )
 }
 
 /// The next `limit` products after a SKU, in SKU order.

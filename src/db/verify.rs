@@ -2,7 +2,9 @@
 
 use super::conn::{Conn, fetch_all, fetch_one, row};
 use super::error::DbError;
+use super::inventory::LevelRow;
 use super::sql::statements;
+use crate::domain::ids::{LocationId, ProductId};
 
 statements! {
     LEDGER_SUMS = both("SELECT p.sku AS subject, l.code AS place, 'the sum of its movements differs from the level' AS wrong, \
@@ -14,6 +16,19 @@ statements! {
             ON s.product_id = i.product_id AND s.location_id = i.location_id \
         WHERE i.on_hand <> COALESCE(s.on_hand, 0) OR i.committed <> COALESCE(s.committed, 0) OR i.reserved <> COALESCE(s.reserved, 0) \
             OR i.unsellable <> COALESCE(s.unsellable, 0) OR i.incoming <> COALESCE(s.incoming, 0) LIMIT 100");
+    // The same, with everything that is needed to mend it.
+    LEVELS_BROKEN = both("SELECT i.product_id, i.location_id, i.version, i.on_hand, i.committed, i.reserved, i.unsellable, i.incoming, \
+            CAST(COALESCE(s.top, 0) AS BIGINT) AS top, CAST(COALESCE(s.on_hand, 0) AS BIGINT) AS ledger_on_hand, \
+            CAST(COALESCE(s.committed, 0) AS BIGINT) AS ledger_committed, CAST(COALESCE(s.reserved, 0) AS BIGINT) AS ledger_reserved, \
+            CAST(COALESCE(s.unsellable, 0) AS BIGINT) AS ledger_unsellable, CAST(COALESCE(s.incoming, 0) AS BIGINT) AS ledger_incoming \
+        FROM inventory i LEFT JOIN ( \
+            SELECT product_id, location_id, MAX(level_version) AS top, SUM(on_hand_change) AS on_hand, SUM(committed_change) AS committed, \
+                SUM(reserved_change) AS reserved, SUM(unsellable_change) AS unsellable, SUM(incoming_change) AS incoming \
+            FROM inventory_movements GROUP BY product_id, location_id) s \
+            ON s.product_id = i.product_id AND s.location_id = i.location_id \
+        WHERE i.on_hand <> COALESCE(s.on_hand, 0) OR i.committed <> COALESCE(s.committed, 0) OR i.reserved <> COALESCE(s.reserved, 0) \
+            OR i.unsellable <> COALESCE(s.unsellable, 0) OR i.incoming <> COALESCE(s.incoming, 0) \
+        ORDER BY i.product_id, i.location_id LIMIT $1");
     LEDGER_GAPS = both("SELECT p.sku AS subject, l.code AS place, 'its versions are not 1 to n without a gap' AS wrong, \
             i.version AS found, CAST(COALESCE(s.n, 0) AS BIGINT) AS wanted \
         FROM inventory i JOIN products p ON p.id = i.product_id JOIN locations l ON l.id = i.location_id LEFT JOIN ( \
@@ -82,6 +97,54 @@ row! {
         pub waiting: i64,
         pub to_handle: i64,
     }
+}
+
+row! {
+    /// A level that does not hold what its movements add up to.
+    #[derive(Clone, Copy, Debug)]
+    pub struct BrokenLevel {
+        pub product_id: ProductId,
+        pub location_id: LocationId,
+        pub version: i64,
+        pub on_hand: i64,
+        pub committed: i64,
+        pub reserved: i64,
+        pub unsellable: i64,
+        pub incoming: i64,
+        /// The version of its last movement.
+        pub top: i64,
+        pub ledger_on_hand: i64,
+        pub ledger_committed: i64,
+        pub ledger_reserved: i64,
+        pub ledger_unsellable: i64,
+        pub ledger_incoming: i64,
+    }
+}
+
+impl BrokenLevel {
+    /// As it was found, under a version.
+    pub fn found(&self, version: i64) -> LevelRow {
+        let (product_id, location_id) = (self.product_id, self.location_id);
+        let (on_hand, committed, reserved) = (self.on_hand, self.committed, self.reserved);
+        let (unsellable, incoming) = (self.unsellable, self.incoming);
+        LevelRow { product_id, location_id, on_hand, committed, reserved, unsellable, incoming, version }
+    }
+
+    /// As its movements say, under a version.
+    pub fn ledger(&self, version: i64) -> LevelRow {
+        LevelRow {
+            on_hand: self.ledger_on_hand,
+            committed: self.ledger_committed,
+            reserved: self.ledger_reserved,
+            unsellable: self.ledger_unsellable,
+            incoming: self.ledger_incoming,
+            ..self.found(version)
+        }
+    }
+}
+
+pub async fn broken_levels(conn: &mut Conn<'_>, limit: i64) -> Result<Vec<BrokenLevel>, DbError> {
+    fetch_all!(conn, LEVELS_BROKEN, BrokenLevel, limit)
 }
 
 pub async fn findings(conn: &mut Conn<'_>) -> Result<Vec<Finding>, DbError> {

@@ -96,6 +96,43 @@ pub struct Body<T, N = Anybody> {
 /// Longest body of our own API; imports have their own door.
 const BODY_MAX: usize = 256 * 1024;
 
+/// A body as it came, for the doors that take tables too.
+pub struct Raw {
+    pub bytes: Bytes,
+    kind: String,
+}
+
+/// Longest table of an import.
+const RAW_MAX: usize = 4 * 1024 * 1024;
+
+impl Raw {
+    pub fn is(&self, kind: &str) -> bool {
+        self.kind.eq_ignore_ascii_case(kind)
+    }
+}
+
+impl FromRequest for Raw {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            refuse_encoding(&request)?;
+            let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+            let kind = kind.split(';').next().unwrap_or("").trim().to_owned();
+            let bytes = read_body(&request, &mut payload, RAW_MAX, deadline(&request)).await?;
+            Ok(Self { bytes, kind })
+        })
+    }
+}
+
+fn deadline(request: &HttpRequest) -> Duration {
+    request
+        .app_data::<web::Data<Context>>()
+        .map_or(Duration::from_secs(10), |ctx| Duration::from_millis(ctx.settings.ingest.body_deadline_ms))
+}
+
 impl<T: DeserializeOwned + 'static, N: Needs> FromRequest for Body<T, N> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
@@ -113,8 +150,7 @@ impl<T: DeserializeOwned + 'static, N: Needs> FromRequest for Body<T, N> {
                 let detail = "send Content-Type: application/json";
                 return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not taken", detail));
             }
-            let deadline = Duration::from_millis(ctx.settings.ingest.body_deadline_ms);
-            let bytes = read_body(&request, &mut payload, BODY_MAX, deadline).await?;
+            let bytes = read_body(&request, &mut payload, BODY_MAX, deadline(&request)).await?;
             let value = parse(&bytes)?;
             Ok(Self { value, bytes, needed: PhantomData })
         })
@@ -149,7 +185,8 @@ fn is_json(kind: &header::HeaderValue) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads JSON; what is wrong is named by JSON pointer.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());

@@ -31,7 +31,7 @@ pub(super) async fn create(
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = body.value;
     let mut errors = Vec::new();
-    let sku = Sku::parse(&shape.sku).map_err(|e| errors.push(FieldError::new("/sku", e.to_string())));
+    let components = components(&shape).map_err(|more| errors.extend(more));
     let connection = ctx.kit.registry.by_code(&shape.marketplace).filter(|c| c.code != STORE);
     if connection.is_none() {
         errors.push(FieldError::new("/marketplace", "there is no such marketplace to list on"));
@@ -46,19 +46,17 @@ pub(super) async fn create(
     if let Some(Err(error)) = shape.market.as_deref().map(|value| text("/market", value, 64)) {
         errors.push(error);
     }
-    let units = shape.units.unwrap_or(1);
-    if !(1..=1_000_000).contains(&units) {
-        errors.push(FieldError::new("/units", "must be between 1 and 1000000"));
-    }
     let rule = shape.rule.unwrap_or_default();
     errors.extend(rule.validate().into_iter().map(|(field, reason)| FieldError::new(format!("/rule/{field}"), reason)));
     let price = shape.price.as_ref().and_then(|m| m.parse("/price").map_err(|e| errors.push(e)).ok());
-    let (Some(connection), Ok(sku), true) = (connection, sku, errors.is_empty()) else { return Err(Problem::invalid(errors)) };
-    let target = Some(format!("{}/{sku}", connection.code));
+    let (Some(connection), Ok(components), true) = (connection, components, errors.is_empty()) else {
+        return Err(Problem::invalid(errors));
+    };
+    let names: Vec<&str> = components.iter().map(|(sku, _)| sku.as_str()).collect();
+    let target = Some(format!("{}/{}", connection.code, names.join("+")));
     let command = CreateListing {
         connection,
-        sku,
-        units,
+        components,
         marketplace_product_id: shape.marketplace_product_id,
         marketplace_sku: shape.marketplace_sku,
         market: shape.market.unwrap_or_default(),
@@ -70,6 +68,45 @@ pub(super) async fn create(
     let show = |view: ListingView| (StatusCode::CREATED, json!(ListingShape::from(view)));
     let (caller, request, body) = (&caller, &request, &body.bytes[..]);
     write(&ctx, Write { caller, request, body, action: "listing.create", target, command, show }).await
+}
+
+/// Parts of one listing.
+const COMPONENTS_MAX: usize = 50;
+
+/// What a listing is made of: one product, or the parts of a bundle.
+fn components(shape: &NewListingShape) -> Result<Vec<(Sku, i64)>, Vec<FieldError>> {
+    let one = |field: &str, sku: &str, units_field: String, units: i64, errors: &mut Vec<FieldError>| {
+        if !(1..=1_000_000).contains(&units) {
+            errors.push(FieldError::new(units_field, "must be between 1 and 1000000"));
+        }
+        Sku::parse(sku).map_err(|e| errors.push(FieldError::new(field, e.to_string()))).ok().map(|sku| (sku, units))
+    };
+    let mut errors = Vec::new();
+    let mut parts: Vec<(Sku, i64)> = Vec::new();
+    match (&shape.sku, &shape.components) {
+        (Some(sku), None) => parts.extend(one("/sku", sku, "/units".into(), shape.units.unwrap_or(1), &mut errors)),
+        (None, Some(list)) if shape.units.is_none() && (1..=COMPONENTS_MAX).contains(&list.len()) => {
+            for (n, part) in list.iter().enumerate() {
+                let units = format!("/components/{n}/units");
+                let Some(part) = one(&format!("/components/{n}/sku"), &part.sku, units, part.units, &mut errors) else {
+                    continue;
+                };
+                if parts.iter().any(|(known, _)| *known == part.0) {
+                    errors.push(FieldError::new(format!("/components/{n}/sku"), "stands twice"));
+                }
+                parts.push(part);
+            }
+            if shape.marketplace_product_id.is_none() && shape.marketplace_sku.is_none() {
+                errors.push(FieldError::new("/marketplace_product_id", "a bundle needs a name of its own on the marketplace"));
+            }
+        }
+        (None, Some(list)) if shape.units.is_none() => {
+            let count = list.len();
+            errors.push(FieldError::new("/components", format!("must hold 1 to {COMPONENTS_MAX} parts, holds {count}")));
+        }
+        _ => errors.push(FieldError::new("/", "needs either sku (and units) or components")),
+    }
+    if errors.is_empty() { Ok(parts) } else { Err(errors) }
 }
 
 #[utoipa::path(get, path = "/v1/admin/listings", tag = "listings", params(PageParams), security(("token" = [])),

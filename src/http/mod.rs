@@ -7,6 +7,9 @@ pub mod shapes;
 
 mod alerts;
 mod dead_letters;
+mod analytics;
+mod counts;
+mod csv;
 mod demo;
 mod events;
 mod health;
@@ -17,11 +20,16 @@ mod order_changes;
 mod orders;
 mod oversells;
 mod page;
+mod places;
+mod product_change;
 mod products;
 mod reservations;
+mod repair;
+mod rules;
 mod serve;
 mod sinks;
 mod stock;
+mod timeline;
 mod tokens;
 mod unmapped;
 mod webhooks;
@@ -31,7 +39,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::web::{self, ServiceConfig, delete, get, patch, post};
+use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
 use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
 
 use crate::context::Context;
@@ -59,8 +67,22 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/topup", "POST", [post().to(stock::top_up)]))
         .service(at("/v1/admin/products/{sku}/explain", "GET", [get().to(products::explain)]))
-        .service(at("/v1/admin/products/{sku}", "GET", [get().to(products::get)]))
+        .service(at("/v1/admin/products/{sku}", "GET, PATCH", [get().to(products::get), patch().to(product_change::change)]))
         .service(at("/v1/admin/products", "GET, POST", [get().to(products::list), post().to(products::create)]))
+        .service(at("/v1/admin/rules", "GET, PUT", [get().to(rules::of_hub), put().to(rules::set_hub)]))
+        .service(at(
+            "/v1/admin/marketplaces/{code}/rule",
+            "GET, PUT",
+            [get().to(rules::of_marketplace), put().to(rules::set_marketplace)],
+        ))
+        .service(at("/v1/admin/products/{sku}/rule", "GET, PUT", [get().to(rules::of_product), put().to(rules::set_product)]))
+        .service(at("/v1/admin/listings/{id}/rule", "GET, PUT", [get().to(rules::of_listing), put().to(rules::set_listing)]))
+        .service(at("/v1/admin/products/{sku}/timeline", "GET", [get().to(timeline::of_product)]))
+        .service(at("/v1/admin/verify/repair", "POST", [post().to(repair::repair)]))
+        .service(at("/v1/admin/analytics", "GET", [get().to(analytics::show)]))
+        .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
+        .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
+        .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]))
         .service(at("/v1/admin/orders", "GET, POST", [get().to(orders::list), post().to(orders::place_manual)]))
         .service(at("/v1/admin/orders/{id}/cancel", "POST", [post().to(order_changes::cancel)]))

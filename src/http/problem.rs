@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 
 use crate::db::DbError;
 use crate::pipeline::catalogue::CatalogueError;
+use crate::pipeline::counts::CountError;
 use crate::pipeline::dead_letters::DeadLetterError;
 use crate::pipeline::intake::IntakeError;
 use crate::pipeline::order_changes::ChangeError;
 use crate::pipeline::orders::OrderError;
 use crate::pipeline::oversells::ResolveError;
+use crate::pipeline::rules::RuleError;
 use crate::pipeline::unmapped::MapError;
 use crate::pipeline::verify::Rejection;
 use crate::pipeline::writer::WriteError;
@@ -251,6 +253,26 @@ impl From<CatalogueError> for Problem {
             }
             CatalogueError::UnknownSku => Self::field("/sku", "there is no product with this SKU"),
             CatalogueError::UnknownLocation => Self::field("/location", "there is no such location"),
+            CatalogueError::UnknownComponent(n) => {
+                Self::field(format!("/components/{n}/sku"), "there is no product with this SKU")
+            }
+            CatalogueError::UnknownPlace(field) => Self::field(field, "there is no such location"),
+            CatalogueError::LocationTaken => Self {
+                errors: vec![FieldError::new("/code", "a location with this code exists")],
+                ..Self::conflict("location-taken", "a location with this code exists")
+            },
+            CatalogueError::NotThere { available, wanted } => Self {
+                more: vec![("available", json!(available))],
+                ..Self::conflict("insufficient-stock", format!("{wanted} asked for, {available} are available there"))
+            },
+            CatalogueError::StaleProduct(now) => Self {
+                more: vec![("version", json!(now))],
+                ..Self::conflict("stale-version", format!("the product changed meanwhile: its version is {now}"))
+            },
+            CatalogueError::StillInStock => {
+                Self::conflict("still-in-stock", "count it to 0 and end its orders and holds before it is archived")
+            }
+            CatalogueError::TwoCurrencies => Self::field("/cost_price/currency", "must be the currency of the price"),
             CatalogueError::StaleVersion(now) => Self {
                 more: vec![("version", json!(now))],
                 ..Self::conflict("stale-version", format!("the stock changed meanwhile: its version is {now}"))
@@ -270,6 +292,32 @@ impl From<DeadLetterError> for Problem {
                 "a blocked push is a number the marketplace must still be told; it goes away when it is taken",
             ),
             DeadLetterError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<RuleError> for Problem {
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::Unknown("product") => Self::not_found("unknown-sku", "there is no product with this SKU"),
+            RuleError::Unknown(what) => Self::not_found("unknown-listing", format!("there is no such {what}")),
+            RuleError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<CountError> for Problem {
+    fn from(error: CountError) -> Self {
+        match error {
+            CountError::Faults(faults) => Self::invalid(
+                faults.into_iter().map(|f| FieldError::new(format!("/counts/{}/{}", f.index, f.field), f.message)).collect(),
+            ),
+            CountError::Stale { index, version } => Self {
+                more: vec![("version", json!(version)), ("index", json!(index))],
+                ..Self::conflict("stale-version", format!("count {index}: the stock changed meanwhile, its version is {version}"))
+            },
+            CountError::NotPostable(why) => Self::field("/counts", why),
+            CountError::Database(error) => error.into(),
         }
     }
 }

@@ -95,6 +95,8 @@ pub struct ProductView {
     pub available: i64,
     /// Of the stock at `main`, or the sum over locations: what `expected_version` is held against.
     pub version: i64,
+    /// Of the product's own fields: what `If-Match` of a change of them is held against.
+    pub product_version: i64,
     pub is_available: bool,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -135,6 +137,7 @@ impl ProductView {
             incoming: sum(|l| l.incoming),
             available: sum(crate::db::inventory::LevelRow::available),
             version: sum(|l| l.version),
+            product_version: row.version,
             is_available: row.is_available,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -196,10 +199,13 @@ impl From<ListingView> for ListingShape {
 #[serde(deny_unknown_fields)]
 pub struct NewListingShape {
     pub marketplace: String,
-    pub sku: String,
-    /// Pieces of the product in one unit of the listing; default 1.
+    /// Either this or `components`.
+    pub sku: Option<String>,
+    /// With `sku`: pieces of the product in one unit of the listing; default 1.
     #[schema(minimum = 1)]
     pub units: Option<i64>,
+    /// A bundle: what one unit of the listing is made of. It needs a `marketplace_product_id` or a `marketplace_sku`.
+    pub components: Option<Vec<ComponentShape>>,
     /// The marketplace's own id; default its SKU, or ours.
     pub marketplace_product_id: Option<String>,
     pub marketplace_sku: Option<String>,
@@ -209,6 +215,14 @@ pub struct NewListingShape {
     pub price: Option<MoneyShape>,
     #[schema(value_type = Option<Object>)]
     pub rule: Option<crate::domain::rule::Rule>,
+}
+
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentShape {
+    pub sku: String,
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub units: i64,
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -10,7 +10,8 @@ use super::Adapter;
 use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::order::Fulfilment;
 use crate::domain::rule::Rule;
-use crate::settings::Secret;
+use crate::domain::time::Timestamp;
+use crate::settings::{DriftPolicy, Secret};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,6 +70,8 @@ pub struct Policy {
     pub own_cancel_restock: Option<bool>,
     pub min_gap: Duration,
     pub push_enabled: bool,
+    /// Who is right when it shows another number than expected.
+    pub drift_policy: DriftPolicy,
     pub rule: Rule,
 }
 
@@ -83,6 +86,8 @@ pub struct Connection {
     /// By the name the adapter gives them; several are live during a rotation.
     pub secrets: BTreeMap<String, Vec<Secret>>,
     pub stock_feed: StockFeed,
+    /// From when on this feed moves stock: what happened before was counted by another.
+    pub feed_since: Timestamp,
     pub currency: Option<String>,
     pub status: Status,
     pub webhook_enabled: bool,
@@ -94,6 +99,11 @@ pub struct Connection {
 impl Connection {
     pub fn secrets(&self, name: &str) -> &[Secret] {
         self.secrets.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether something is of before the feed that moves stock was chosen. What carries no time is of now.
+    pub fn is_historic(&self, at: Option<Timestamp>) -> bool {
+        at.is_some_and(|at| at < self.feed_since)
     }
 
     /// Whether pushes to it leave by themselves.

@@ -1,5 +1,5 @@
 //! The generic adapter: our own signed schema, for the older shape (`X-Marketplace-ID`, `X-Webhook-Signature`) and any partner
-//! who speaks it. In: `stock.updated`, `order.created`, `order.cancelled`, `order.returned`. Out: `POST {base_url}/stock`.
+//! who speaks it. In: `stock.updated`, `stock.snapshot`, `order.created`, `order.cancelled`, `order.returned`. Out: `POST {base_url}/stock`.
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,7 +9,7 @@ use super::{
     Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits,
     Unreadable, Verdict, scheme,
 };
-use crate::domain::fact::{DeltaReason, Fact, Item, LineFact, OrderFact, StockDelta};
+use crate::domain::fact::{DeltaReason, Fact, Item, LineFact, OrderFact, StockDelta, StockObservation};
 use crate::domain::order::LineUpdate;
 use crate::domain::quantity::Quantity;
 use crate::domain::time::Timestamp;
@@ -76,6 +76,7 @@ impl Adapter for Generic {
         let event_type: String = event.chars().filter(|c| !c.is_control()).take(64).collect();
         let read = Fields::root(&value).and_then(|fields| match event {
             "stock.updated" => read_stock(&fields).map(Some),
+            "stock.snapshot" => read_snapshot(&fields).map(Some),
             "order.created" | "order.cancelled" | "order.returned" => read_order(&fields, event).map(Some),
             "unknown" => Err(fields.missing("event")),
             _ => Ok(None),
@@ -154,6 +155,23 @@ fn read_stock(fields: &Fields<'_>) -> Result<Read, Unreadable> {
         format!("stock:{name}:{previous}:{current}:{}", at.micros())
     });
     Ok(Read { key, at, fact: Fact::Delta(StockDelta { item, previous, current, change, reason, at }) })
+}
+
+/// "I show so many now": a report of the whole number, for marketplaces that tell no changes.
+fn read_snapshot(fields: &Fields<'_>) -> Result<Read, Unreadable> {
+    let item = item(fields)?;
+    let quantity = fields.whole("stock")?.ok_or_else(|| fields.missing("stock"))?;
+    if quantity < 0 {
+        return Err(Unreadable::new("out-of-range", "stock must not be negative"));
+    }
+    let (at, sequence) = (timestamp(fields), fields.id("sequence")?);
+    // The same number may come back: only its time or its place in a sequence tells a repeat from news.
+    let place = sequence.clone().map(|text| format!("#{text}")).or(at.map(|at| at.micros().to_string()));
+    let key = place.map(|place| {
+        let name = item.product_id.as_deref().or(item.sku.as_deref()).unwrap_or_default();
+        format!("snapshot:{name}:{quantity}:{place}")
+    });
+    Ok(Read { key, at, fact: Fact::Observation(StockObservation { item, quantity, at, sequence }) })
 }
 
 fn read_order(fields: &Fields<'_>, event: &str) -> Result<Read, Unreadable> {

@@ -3,10 +3,13 @@
 //! A whole group of facts is worked through with one load and one flush. What only this file knows: which feed moves stock, how
 //! an order's lines become postings, and what a fact tells us about the number its own marketplace shows.
 
+mod absolute;
 mod lines;
+mod observed;
 
 use std::collections::{BTreeSet, HashMap};
 
+use self::absolute::Seen;
 use super::Tx;
 use super::breakage::{self, Breakage};
 use super::log::Logged;
@@ -180,7 +183,7 @@ async fn facts(tx: &mut Tx<'_>, list: &[Logged]) -> Result<Vec<WebhookResult>, D
             match fact {
                 Fact::Order(order) => applying.order(tx, logged, (row, index), order, &mut outcome).await?,
                 Fact::Delta(delta) => applying.delta(tx, logged, (row, index), delta, &mut outcome).await?,
-                Fact::Observation(seen) => applying.observation(tx, (row, index), seen, &mut outcome),
+                Fact::Observation(seen) => applying.observation(tx, logged, (row, index), seen, &mut outcome).await?,
             }
         }
         results.push(result(logged, outcome));
@@ -344,37 +347,62 @@ impl Applying {
             outcome.unmapped.push(delta.item.name().to_owned());
             return Ok(());
         };
-        self.observe(listing, delta.current, delta.at, tx.now);
+        if logged.connection.stock_feed == StockFeed::Absolute {
+            let seen = Seen { item: &delta.item, quantity: delta.current, at: delta.at, sequence: None };
+            return self.absolute(tx, logged, listing, &seen, outcome).await;
+        }
+        self.observe(listing, delta.current, delta.at, None, tx.now);
         if !delta_moves(&logged.connection, delta) {
             outcome.note = Some("observed only: not a sale, a cancel or a return of the feed that moves stock");
             return Ok(());
         }
         self.check_gap(tx, logged, listing, delta);
-        self.delta_line(tx, logged, listing, delta, outcome).await
+        let key = OrderKey::of_delta(&logged.connection, &logged.event_key, delta.at);
+        self.delta_line(tx, logged, key, listing, delta, outcome).await
     }
 
-    fn observation(&mut self, tx: &Tx<'_>, at: (usize, usize), seen: &StockObservation, outcome: &mut Outcome) {
-        match self.resolved.get(&(at.0, at.1, 0)) {
-            Some(Resolution::Listing(listing)) => self.observe(*listing, seen.quantity, seen.at, tx.now),
-            _ => outcome.unmapped.push(seen.item.name().to_owned()),
+    async fn observation(
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        at: (usize, usize),
+        fact: &StockObservation,
+        outcome: &mut Outcome,
+    ) -> Result<(), DbError> {
+        let Some(Resolution::Listing(listing)) = self.resolved.get(&(at.0, at.1, 0)).copied() else {
+            outcome.unmapped.push(fact.item.name().to_owned());
+            return Ok(());
+        };
+        let seen = Seen { item: &fact.item, quantity: fact.quantity, at: fact.at, sequence: fact.sequence.as_deref() };
+        if logged.connection.stock_feed == StockFeed::Absolute {
+            return self.absolute(tx, logged, listing, &seen, outcome).await;
         }
+        self.observe(listing, seen.quantity, seen.at, seen.sequence, tx.now);
+        outcome.note = Some("observed only: another feed of this marketplace moves stock");
+        Ok(())
     }
 
     /// A number the marketplace reports about itself. Never a command; older ones than the last are dropped.
-    fn observe(&mut self, listing: ListingId, quantity: i64, at: Option<Timestamp>, now: Timestamp) {
-        let Some(listing) = self.working.listings.get_mut(&listing) else { return };
-        let last = listing.row.observed_sequence.as_deref().and_then(|text| text.parse::<i64>().ok());
-        if let (Some(at), Some(last)) = (at, last)
-            && at.micros() < last
-        {
-            return;
+    /// Gives whether it was taken.
+    fn observe(
+        &mut self,
+        listing: ListingId,
+        quantity: i64,
+        at: Option<Timestamp>,
+        sequence: Option<&str>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(listing) = self.working.listings.get_mut(&listing) else { return false };
+        if listing.row.observed_sequence.as_deref().is_some_and(|last| observed::is_older(at, sequence, last)) {
+            return false;
         }
         listing.row.marketplace_stock = Some(quantity);
         listing.row.stock_last_synced_at = Some(now);
-        if let Some(at) = at {
-            listing.row.observed_sequence = Some(at.micros().to_string());
+        if let Some(mark) = observed::mark(at, sequence) {
+            listing.row.observed_sequence = Some(mark);
         }
         listing.changed = true;
+        true
     }
 
     /// Its number before this change is not the one we believed: something was missed. What we believe is unknown from here, so

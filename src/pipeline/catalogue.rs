@@ -26,8 +26,26 @@ pub enum CatalogueError {
     ListingTaken,
     #[error("unknown SKU")]
     UnknownSku,
+    /// The same, of one part of a listing, by its position.
+    #[error("unknown SKU of component {0}")]
+    UnknownComponent(usize),
     #[error("unknown location")]
     UnknownLocation,
+    /// The same, where a request names several.
+    #[error("unknown location in {0}")]
+    UnknownPlace(&'static str),
+    #[error("a location with this code exists")]
+    LocationTaken,
+    /// Fewer are free to be moved than asked for.
+    #[error("{available} are available there, {wanted} were asked for")]
+    NotThere { available: i64, wanted: i64 },
+    /// Somebody else changed the product first.
+    #[error("the product changed meanwhile: its version is {0}")]
+    StaleProduct(i64),
+    #[error("the product still has stock")]
+    StillInStock,
+    #[error("the price and the cost must have one currency")]
+    TwoCurrencies,
     /// Somebody else changed the stock first.
     #[error("the stock changed meanwhile: its version is {0}")]
     StaleVersion(i64),
@@ -114,8 +132,8 @@ impl Command for CreateProduct {
 /// A new listing of products on a marketplace. What waited for this mapping is applied by itself.
 pub struct CreateListing {
     pub connection: Arc<Connection>,
-    pub sku: Sku,
-    pub units: i64,
+    /// What one unit of it is made of: usually one product once. Never empty, each product once.
+    pub components: Vec<(Sku, i64)>,
     pub marketplace_product_id: Option<String>,
     pub marketplace_sku: Option<String>,
     pub market: String,
@@ -130,9 +148,13 @@ impl Command for CreateListing {
     type Error = CatalogueError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<ListingView, CatalogueError> {
-        let product = products::get(&mut tx.conn, self.sku.as_str()).await?.ok_or(CatalogueError::UnknownSku)?;
+        let parts = self.parts(tx).await?;
         let id: ListingId = tx.id();
-        let external = self.marketplace_product_id.as_deref().or(self.marketplace_sku.as_deref()).unwrap_or(self.sku.as_str());
+        let only = self.components.first().map_or("", |(sku, _)| sku.as_str());
+        let external = self.marketplace_product_id.as_deref().or(self.marketplace_sku.as_deref()).unwrap_or(only);
+        // A pack or a bundle is told under a name of its own: the SKU of a part would set that part's number.
+        let single = matches!(&self.components[..], [(_, 1)]);
+        let told_as = self.marketplace_sku.as_deref().or(if single { None } else { Some(external) });
         let refs = serde_json::Value::Object(self.refs.clone()).to_string();
         let rule = serde_json::to_string(&self.rule).unwrap_or_else(|_| "{}".into());
         let currency = self.price.map(|money| money.currency.to_string());
@@ -141,21 +163,35 @@ impl Command for CreateListing {
             marketplace_id: self.connection.id,
             marketplace_product_id: external,
             market: &self.market,
-            marketplace_sku: self.marketplace_sku.as_deref(),
+            marketplace_sku: told_as,
             refs: &refs,
             price_minor: self.price.map(|money| money.minor),
             currency: currency.as_deref(),
             rule: &rule,
             actor: &self.actor,
         };
-        let inserted = listings::insert(&mut tx.conn, &listing, &[(product.id, self.units)], tx.now).await;
+        let inserted = listings::insert(&mut tx.conn, &listing, &parts, tx.now).await;
         inserted.map_err(|error| taken(error, CatalogueError::ListingTaken))?;
-        let mut working = Working::of_products(tx, BTreeSet::from([product.id])).await?;
-        let cause = by_hand(tx, "manual", "manual", &self.actor, String::new());
-        working.touch(product.id, cause);
+        let mut working = Working::of_products(tx, parts.iter().map(|(product, _)| *product).collect()).await?;
+        for (product, _) in parts {
+            let cause = by_hand(tx, "manual", "manual", &self.actor, String::new());
+            working.touch(product, cause);
+        }
         working.flush(tx).await?;
         webhooks::retry_unmapped(&mut tx.conn, self.connection.id).await?;
         listings::get(&mut tx.conn, id).await?.ok_or(CatalogueError::UnknownSku)
+    }
+}
+
+impl CreateListing {
+    async fn parts(&self, tx: &mut Tx<'_>) -> Result<Vec<(ProductId, i64)>, CatalogueError> {
+        let known = products::list_by_sku(&mut tx.conn, self.components.iter().map(|(sku, _)| sku.as_str())).await?;
+        let mut parts = Vec::with_capacity(self.components.len());
+        for (n, (sku, units)) in self.components.iter().enumerate() {
+            let found = known.iter().find(|row| row.sku == *sku);
+            parts.push((found.ok_or(CatalogueError::UnknownComponent(n))?.id, *units));
+        }
+        Ok(parts)
     }
 }
 
@@ -218,7 +254,13 @@ impl Command for ChangeStock {
     }
 }
 
-fn by_hand(tx: &Tx<'_>, movement_type: &'static str, change_type: &'static str, actor: &str, source_key: String) -> Cause {
+pub(super) fn by_hand(
+    tx: &Tx<'_>,
+    movement_type: &'static str,
+    change_type: &'static str,
+    actor: &str,
+    source_key: String,
+) -> Cause {
     Cause {
         movement_type,
         change_type,
@@ -237,10 +279,10 @@ fn by_hand(tx: &Tx<'_>, movement_type: &'static str, change_type: &'static str, 
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
-fn not_postable(error: super::working::PostError) -> CatalogueError {
+pub(super) fn not_postable(error: super::working::PostError) -> CatalogueError {
     CatalogueError::NotPostable(error.to_string())
 }
 
-fn taken(error: DbError, meaning: CatalogueError) -> CatalogueError {
+pub(super) fn taken(error: DbError, meaning: CatalogueError) -> CatalogueError {
     if matches!(error, DbError::Exists { .. }) { meaning } else { error.into() }
 }

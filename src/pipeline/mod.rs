@@ -28,6 +28,11 @@ pub mod holds;
 pub mod unmapped;
 pub mod oversells;
 pub mod catalogue;
+pub mod products;
+pub mod places;
+pub mod repair;
+pub mod rules;
+pub mod counts;
 pub mod explain;
 pub mod push;
 pub mod broadcast;
@@ -45,12 +50,12 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{Conn, DbError};
 use crate::domain::ids::MarketplaceId;
-use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::json;
 use crate::marketplaces::registry::Registry;
 use crate::realtime::Published;
 use crate::telemetry::Metrics;
+use rules::{RuleBook, RuleChange};
 
 /// What every stage may use; made once, by `app`.
 #[derive(Clone)]
@@ -60,8 +65,8 @@ pub struct Kit {
     pub registry: Registry,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
-    /// The hub's own allocation rule, under those of marketplaces, products and listings.
-    pub hub_rule: Rule,
+    /// The allocation rules above products and listings.
+    pub rules: RuleBook,
 }
 
 /// The limits the stages keep; their reasons stand in `config/default.toml`.
@@ -96,6 +101,8 @@ pub struct Effects {
     pub published: Vec<Published>,
     /// Marketplaces with something to be told.
     pub to_push: BTreeSet<MarketplaceId>,
+    /// Rules stored, in the order they were.
+    pub rules: Vec<RuleChange>,
     /// Connections changed: read them anew.
     pub connections_changed: bool,
     /// Something is in the outbox.
@@ -106,6 +113,7 @@ impl Effects {
     pub fn absorb(&mut self, later: Effects) {
         self.published.extend(later.published);
         self.to_push.extend(later.to_push);
+        self.rules.extend(later.rules);
         self.connections_changed |= later.connections_changed;
         self.events |= later.events;
     }

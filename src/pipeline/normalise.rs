@@ -25,10 +25,15 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
 
 /// Two equal sales are real, and a repeat looks just the same: a change that carries neither id nor time is not guessed at.
 fn without_identity(reading: Reading) -> Reading {
-    let moves = |fact: &Fact| matches!(fact, Fact::Delta(StockDelta { reason, .. }) if reason.moves_stock());
+    let moves = |fact: &Fact| match fact {
+        Fact::Delta(StockDelta { reason, .. }) => reason.moves_stock(),
+        // From some marketplaces a sale is inferred from it.
+        Fact::Observation(_) => true,
+        Fact::Order(_) => false,
+    };
     match &reading.verdict {
         Verdict::Facts(facts) if reading.natural_key.is_none() && facts.iter().any(moves) => {
-            let message = "a stock change needs an id or a timestamp, or a repeat could not be told from a second sale";
+            let message = "a stock event needs an id or a timestamp, or a repeat could not be told from a second one";
             Reading { verdict: Verdict::Failed(Unreadable::new("no-id", message)), ..reading }
         }
         _ => reading,

@@ -212,6 +212,7 @@ impl Opened {
             fulfilment: if self.book.is_historic(place) { Fulfilment::Instant } else { policy },
             sale_type: if by_marketplace { "marketplace_sale" } else { "sale" },
             returned,
+            historic: false,
         };
         let cause = self.cause(tx);
         posting::post_line(tx, &mut self.working, &mut self.book, line, cause)

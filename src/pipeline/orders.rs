@@ -324,7 +324,7 @@ impl PlaceOrder {
             occurred_at: tx.now,
         };
         let fulfilment = self.connection.policy.fulfilment;
-        let posting = LinePosting { place, location, state, fulfilment, sale_type: "sale", returned: false };
+        let posting = LinePosting { place, location, state, fulfilment, sale_type: "sale", returned: false, historic: false };
         posting::post_line(tx, working, book, posting, cause)
             .map(drop)
             .map_err(|error| OrderError::NotPostable(error.to_string()))

@@ -169,6 +169,22 @@ impl Book {
         Ok(())
     }
 
+    /// Opens one more, where only the facts themselves show that it is needed. Its key must hang on a row that is locked already.
+    pub async fn open_one(&mut self, tx: &mut Tx<'_>, key: &OrderKey) -> Result<(), DbError> {
+        if self.order(key).is_some() {
+            return Ok(());
+        }
+        let more = Self::open(tx, vec![key.clone()]).await?;
+        let before = self.lines.len();
+        self.lines.extend(more.lines);
+        self.changed.extend(more.changed);
+        for (key, mut order) in more.orders {
+            order.lines.iter_mut().for_each(|line| *line += before);
+            self.orders.insert(key, order);
+        }
+        Ok(())
+    }
+
     /// An order that this transaction has just written itself.
     pub fn of_new(marketplace_id: MarketplaceId, external_id: &str, id: OrderId) -> Self {
         let mut book = Self::default();

@@ -17,6 +17,8 @@ pub(super) struct LinePosting {
     pub sale_type: &'static str,
     /// Whether a rise is goods that came back rather than an order taken back.
     pub returned: bool,
+    /// Of before this feed counts: the stock knows it already, by another way. It is recorded, and only what changes later moves.
+    pub historic: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +41,16 @@ pub(super) fn post_line(
 ) -> Result<Option<MovementId>, LineError> {
     let row = book.row(line.place);
     let Some(product) = row.product_id else { return Ok(None) };
-    let implied = order::implied(&line.state, row.units, line.fulfilment)?;
+    // History is in the stock as it is: what was sold then has left the shelf.
+    let fulfilment = if line.historic { Fulfilment::Instant } else { line.fulfilment };
+    let implied = order::implied(&line.state, row.units, fulfilment)?;
     let posted = Posting { on_hand: row.posted_on_hand, committed: row.posted_committed, unsellable: row.posted_unsellable };
     let due = implied.checked_sub(posted)?;
     if due.is_zero() {
+        return Ok(None);
+    }
+    if line.historic {
+        book.historic(line.place, implied);
         return Ok(None);
     }
     let sold = due.on_hand.checked_neg().and_then(|n| n.checked_add(due.committed)).ok_or(Overflow)?;

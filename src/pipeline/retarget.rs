@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Tx;
+use super::rules::Book;
 use super::working::{Cause, Working};
 use crate::db::DbError;
 use crate::db::listings::{self, HistoryRow, ListingRow};
@@ -78,6 +79,7 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
         pool.set(index[&level.product_id], place, level.available());
     }
     let mut inputs = Vec::new();
+    let book = tx.kit.rules.get();
     let listed: BTreeSet<ListingId> = group.iter().flat_map(|product| working.listed(*product)).copied().collect();
     for id in listed {
         let Some(parts) = working.components.get(&id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else {
@@ -89,7 +91,7 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
             id,
             components: parts.iter().map(|(product, units)| Component { product: index[product], units: *units }).collect(),
             locations: places.iter().enumerate().filter(|(_, l)| connection.locations.contains(l)).map(|(n, _)| n).collect(),
-            rule: effective_rule(tx, working, &connection, &listing.row, parts)?,
+            rule: effective_rule(&book, working, &connection, &listing.row, parts)?,
             quota_left: listing.row.quota_left,
         });
     }
@@ -102,7 +104,7 @@ pub(super) fn use_quota(tx: &Tx<'_>, working: &mut Working, id: ListingId, sold:
     let parts = working.components.get(&id).cloned().unwrap_or_default();
     let Some(row) = working.listings.get(&id).map(|listing| listing.row.clone()) else { return Ok(()) };
     let Some(connection) = tx.kit.registry.by_id(row.marketplace_id) else { return Ok(()) };
-    let rule = effective_rule(tx, working, &connection, &row, &parts)?;
+    let rule = effective_rule(&tx.kit.rules.get(), working, &connection, &row, &parts)?;
     let Some(quota) = rule.quota.filter(|_| sold != 0) else { return Ok(()) };
     let components = parts.iter().enumerate().map(|(product, (_, units))| Component { product, units: *units }).collect();
     let input = ListingInput { id, components, locations: Vec::new(), rule, quota_left: row.quota_left };
@@ -116,8 +118,8 @@ pub(super) fn use_quota(tx: &Tx<'_>, working: &mut Working, id: ListingId, sold:
 }
 
 /// Hub, then marketplace, then product, then listing: the nearest that says something counts.
-pub fn effective_rule(
-    tx: &Tx<'_>,
+fn effective_rule(
+    book: &Book,
     working: &Working,
     connection: &Connection,
     listing: &ListingRow,
@@ -128,10 +130,10 @@ pub fn effective_rule(
         _ => Rule::default(),
     };
     let own = stored_rule("marketplace_products", &listing.rule)?;
-    Ok(Rule::inherit(&[&tx.kit.hub_rule, &connection.policy.rule, &product, &own]))
+    Ok(Rule::inherit(&[&book.of_marketplace(connection), &product, &own]))
 }
 
-fn stored_rule(table: &'static str, text: &str) -> Result<Rule, DbError> {
+pub(super) fn stored_rule(table: &'static str, text: &str) -> Result<Rule, DbError> {
     if text == "{}" {
         return Ok(Rule::default());
     }

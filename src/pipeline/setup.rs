@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::rules::Book;
 use super::writer::Command;
-use super::{CommandError, Tx};
+use super::{CommandError, Kit, Tx};
 use crate::db::marketplaces::{self, Declared, MarketplaceRow};
 use crate::db::products;
-use crate::db::{DbError, hub};
-use crate::domain::ids::LocationId;
+use crate::db::{Conn, DbError, hub};
+use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::order::Fulfilment;
 use crate::domain::rule::{Rounding, Rule};
+use crate::domain::time::Timestamp;
 use crate::marketplaces::connection::{Policy, STORE, Status};
 use crate::marketplaces::{Connection, Kind, PushStyle, StockFeed, registry};
-use crate::settings::{self, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride};
+use crate::settings::{self, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride, Settings};
 
 /// Writes down what the settings declare, and makes the live connections.
 pub struct Declare {
@@ -48,6 +50,8 @@ pub struct Standing {
     /// Changes when a backup is restored; clients then take nothing for granted.
     pub generation: Uuid,
     pub connections: Vec<Connection>,
+    /// What is stored; the settings' part is not in it.
+    pub rules: Book,
 }
 
 impl Command for Declare {
@@ -61,18 +65,86 @@ impl Command for Declare {
         let id = tx.id();
         products::insert_location_once(&mut tx.conn, id, "main", "Main", tx.now).await?;
         let places = products::locations(&mut tx.conn).await?;
-        let store = MarketplaceSettings { adapter: Some("storefront".into()), ..MarketplaceSettings::named(STORE) };
-        let adjusted = self.marketplaces.iter().find(|m| m.code == STORE);
-        let store = adjusted.map_or(store.clone(), |m| MarketplaceSettings { adapter: store.adapter.clone(), ..m.clone() });
-        let mut all = vec![store];
-        all.extend(self.marketplaces.iter().filter(|m| m.code != STORE).cloned());
+        let all = with_store(&self.marketplaces);
         let mut connections = Vec::with_capacity(all.len());
         for settings in &all {
             connections.push(self.declare(tx, settings, &places).await?);
         }
         self.warn_of_others(tx, &all).await?;
-        Ok(Standing { generation, connections })
+        let mut rules = Book::default();
+        rules.load(&mut tx.conn).await?;
+        Ok(Standing { generation, connections, rules })
     }
+}
+
+/// What the settings declare, the own store first.
+fn with_store(declared: &[MarketplaceSettings]) -> Vec<MarketplaceSettings> {
+    let store = MarketplaceSettings { adapter: Some("storefront".into()), ..MarketplaceSettings::named(STORE) };
+    let adjusted = declared.iter().find(|m| m.code == STORE);
+    let store = adjusted.map_or(store.clone(), |m| MarketplaceSettings { adapter: store.adapter.clone(), ..m.clone() });
+    let mut all = vec![store];
+    all.extend(declared.iter().filter(|m| m.code != STORE).cloned());
+    all
+}
+
+/// The connections and rules as a running hub has them, for commands beside it that only look: nothing is written. What is
+/// declared but was never started is left out.
+pub async fn look(kit: &Kit, conn: &mut Conn<'_>, settings: &Settings) -> Result<(), SetupError> {
+    let places = products::locations(conn).await?;
+    let known = marketplaces::list(conn).await?;
+    let mut connections = Vec::new();
+    for declared in with_store(&settings.marketplaces) {
+        let Some(row) = known.iter().find(|row| row.code == declared.code) else { continue };
+        connections.push(connection(&declared, &places, settings.push.min_gap(), row.id, row.feed_since)?);
+    }
+    kit.registry.replace(connections);
+    let mut book = (*kit.rules.get()).clone();
+    book.load(conn).await?;
+    kit.rules.replace(book);
+    Ok(())
+}
+
+fn connection(
+    settings: &MarketplaceSettings,
+    places: &[(LocationId, String)],
+    min_gap: Duration,
+    id: MarketplaceId,
+    feed_since: Timestamp,
+) -> Result<Connection, SetupError> {
+    let code = settings.code.clone();
+    let name = settings.adapter.clone().unwrap_or_default();
+    let adapter = registry::adapter(&name).ok_or_else(|| SetupError::UnknownAdapter {
+        code: code.clone(),
+        adapter: name.clone(),
+        known: registry::adapters().iter().map(|a| a.id()).collect::<Vec<_>>().join(", "),
+    })?;
+    let traits = adapter.traits().clone();
+    if let Some(unknown) = settings.secrets.keys().find(|name| !adapter.secrets().contains(&name.as_str())) {
+        let known = if adapter.secrets().is_empty() { "none".into() } else { adapter.secrets().join(", ") };
+        return Err(SetupError::UnknownSecret { code, adapter: name, name: unknown.clone(), known });
+    }
+    let policy = policy(&settings.policy, &traits, min_gap);
+    if traits.push == PushStyle::Request && policy.push_enabled && settings.base_url.is_none() {
+        return Err(SetupError::NoBaseUrl { code });
+    }
+    let heard = settings.secrets.keys().any(|name| adapter.schemes().iter().any(|scheme| scheme.secret == name));
+    Ok(Connection {
+        id,
+        name: settings.name.as_deref().unwrap_or(&code).to_owned(),
+        kind: traits.kind,
+        base_url: settings.base_url.clone(),
+        account: settings.account.clone(),
+        secrets: settings.secrets.clone().into_iter().collect::<BTreeMap<_, _>>(),
+        stock_feed: settings.stock_feed.map_or(traits.stock_feed, feed),
+        feed_since,
+        currency: settings.currency.map(|c| c.to_string()),
+        status: if settings.enabled == Some(false) { Status::Paused } else { Status::Active },
+        webhook_enabled: !adapter.schemes().is_empty() && settings.webhook_enabled.unwrap_or(heard),
+        policy,
+        locations: locations(settings, places)?,
+        adapter,
+        code,
+    })
 }
 
 impl Declare {
@@ -82,65 +154,31 @@ impl Declare {
         settings: &MarketplaceSettings,
         places: &[(LocationId, String)],
     ) -> Result<Connection, SetupError> {
-        let code = settings.code.clone();
-        let name = settings.adapter.clone().unwrap_or_default();
-        let adapter = registry::adapter(&name).ok_or_else(|| SetupError::UnknownAdapter {
-            code: code.clone(),
-            adapter: name.clone(),
-            known: registry::adapters().iter().map(|a| a.id()).collect::<Vec<_>>().join(", "),
-        })?;
-        let traits = adapter.traits().clone();
-        if let Some(unknown) = settings.secrets.keys().find(|name| !adapter.secrets().contains(&name.as_str())) {
-            let known = if adapter.secrets().is_empty() { "none".into() } else { adapter.secrets().join(", ") };
-            return Err(SetupError::UnknownSecret { code, adapter: name, name: unknown.clone(), known });
-        }
-        let policy = policy(&settings.policy, &traits, self.min_gap);
-        if traits.push == PushStyle::Request && policy.push_enabled && settings.base_url.is_none() {
-            return Err(SetupError::NoBaseUrl { code });
-        }
-        let locations = locations(settings, places)?;
-        let feed = settings.stock_feed.map_or(traits.stock_feed, feed);
-        let supports_webhooks = !adapter.schemes().is_empty();
-        let heard = settings.secrets.keys().any(|name| adapter.schemes().iter().any(|scheme| scheme.secret == name));
-        let webhook_enabled = supports_webhooks && settings.webhook_enabled.unwrap_or(heard);
+        let id = tx.id();
+        let mut made = connection(settings, places, self.min_gap, id, Timestamp::default())?;
         let account = serde_json::Value::Object(settings.account.clone()).to_string();
-        let rule = serde_json::to_string(&policy.rule).unwrap_or_else(|_| "{}".into());
-        let currency = settings.currency.map(|c| c.to_string());
         let declared = Declared {
-            id: tx.id(),
-            code: &code,
-            name: settings.name.as_deref().unwrap_or(&code),
-            kind: traits.kind.as_str(),
-            adapter: adapter.id(),
-            base_url: settings.base_url.as_deref(),
+            id,
+            code: &made.code,
+            name: &made.name,
+            kind: made.kind.as_str(),
+            adapter: made.adapter.id(),
+            base_url: made.base_url.as_deref(),
             account: &account,
             policy: "{}",
-            stock_feed: feed.as_str(),
-            currency: currency.as_deref(),
-            declared_in: if code == STORE { "builtin" } else { "file" },
-            supports_webhooks,
-            webhook_enabled,
+            stock_feed: made.stock_feed.as_str(),
+            currency: made.currency.as_deref(),
+            declared_in: if made.code == STORE { "builtin" } else { "file" },
+            supports_webhooks: !made.adapter.schemes().is_empty(),
+            webhook_enabled: made.webhook_enabled,
             webhook_url: None,
-            rule: &rule,
+            rule: "{}",
         };
-        let id = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
-        marketplaces::set_sales_locations(&mut tx.conn, id, &locations).await?;
-        Ok(Connection {
-            id,
-            name: declared.name.to_owned(),
-            kind: traits.kind,
-            adapter,
-            base_url: settings.base_url.clone(),
-            account: settings.account.clone(),
-            secrets: settings.secrets.clone().into_iter().collect::<BTreeMap<_, _>>(),
-            stock_feed: feed,
-            currency,
-            status: if settings.enabled == Some(false) { Status::Paused } else { Status::Active },
-            webhook_enabled,
-            policy,
-            locations,
-            code,
-        })
+        let (id, feed_since) = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
+        marketplaces::set_sales_locations(&mut tx.conn, id, &made.locations).await?;
+        made.id = id;
+        made.feed_since = feed_since;
+        Ok(made)
     }
 
     /// A marketplace that was declared once and is not any more keeps its history; it just is not served.
@@ -192,7 +230,24 @@ fn policy(set: &PolicySettings, traits: &crate::marketplaces::Traits, min_gap: D
         // The adapter's own minimum counts where it is longer.
         min_gap: set.min_gap_ms.map_or(min_gap, Duration::from_millis),
         push_enabled: set.push_enabled.unwrap_or(true) && traits.kind != Kind::Storefront,
+        drift_policy: set.drift_policy.unwrap_or(settings::DriftPolicy::HubWins),
         rule: rule(&set.rule),
+    }
+}
+
+/// The keys of `[rule]` that say something: what the built-in settings leave as it is, a stored rule may still set.
+pub fn hub_rule(rule: &settings::RuleSettings) -> Rule {
+    let number = |value: i64| (value != 0).then_some(value);
+    Rule {
+        buffer: number(rule.buffer),
+        stop_below: number(rule.stop_below),
+        fixed: rule.fixed,
+        share_percent: rule.share_percent.map(i64::from),
+        rounding: Some(rounding(rule.rounding)).filter(|rounding| *rounding != Rounding::default()),
+        quota: rule.quota,
+        max_listed: rule.max_listed,
+        priority: number(rule.priority),
+        paused: rule.paused.then_some(true),
     }
 }
 

@@ -116,8 +116,7 @@ impl MapUnmapped {
         }
         let mut listing = CreateListing {
             connection,
-            sku,
-            units: self.units,
+            components: vec![(sku, self.units)],
             marketplace_product_id: waiting.item.product_id.clone(),
             marketplace_sku: waiting.item.sku.clone(),
             market: String::new(),

@@ -242,9 +242,11 @@ impl WriterTask {
 
 /// Gives whether the connection may be lost.
 async fn run_group(conn: &mut WriteConnection, kit: &Kit, after: &impl AfterCommit, mut group: Vec<Job>) -> bool {
-    let (end, effects, receipts) = attempt(conn, kit, &mut group).await;
+    let (end, mut effects, receipts) = attempt(conn, kit, &mut group).await;
     match end {
         Ok(()) => {
+            // Before the next group: what follows a committed rule goes by it.
+            kit.rules.apply(std::mem::take(&mut effects.rules));
             after.committed(effects);
             answer(group, receipts, End::Committed);
             false

@@ -12,6 +12,7 @@ mod db;
 mod http;
 mod ledger;
 mod events;
+mod inventory;
 mod pipeline;
 mod proofs;
 mod realtime;

@@ -111,7 +111,8 @@ impl Applying {
             }
             return Ok(());
         };
-        if let (Some(listing), 0) = (row.listing_id, row.component) {
+        let historic = logged.connection.is_historic(update.at);
+        if let (Some(listing), 0, false) = (row.listing_id, row.component, historic) {
             let policy = &logged.connection.policy;
             let habits = OwnHabits { sales_decrement: policy.own_sales_decrement, cancel_restock: policy.own_cancel_restock };
             let own = own_change(habits, &before, &after, update);
@@ -131,6 +132,7 @@ impl Applying {
             fulfilment: if self.book.is_historic(place) { Fulfilment::Instant } else { logged.connection.policy.fulfilment },
             sale_type: sale_type(&logged.connection),
             returned: update.returned.is_some() || update.returned_unsellable.is_some(),
+            historic,
         };
         match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
             Ok(Some(movement)) => outcome.movements.push(movement),
@@ -145,11 +147,11 @@ impl Applying {
         &mut self,
         tx: &mut Tx<'_>,
         logged: &Logged,
+        key: OrderKey,
         listing: ListingId,
         delta: &StockDelta,
         outcome: &mut Outcome,
     ) -> Result<(), DbError> {
-        let key = OrderKey::of_delta(&logged.connection, &logged.event_key, delta.at);
         let Ok(change) = Delta::parse(delta.change) else { return Ok(()) };
         let state = LineState::from_delta(change);
         let parts = self.working.components.get(&listing).cloned().unwrap_or_default();
@@ -157,7 +159,10 @@ impl Applying {
             return Ok(());
         }
         self.book.delta_line(tx, &key, listing, &state, &parts, &self.working, logged.connection.currency.as_deref());
-        self.expect(logged, listing, OwnChange::By(delta.change), delta.at);
+        let historic = logged.connection.is_historic(delta.at);
+        if !historic {
+            self.expect(logged, listing, OwnChange::By(delta.change), delta.at);
+        }
         let at = update_time(logged, delta.at);
         for place in self.book.all_lines(&key) {
             let row = self.book.row(place).clone();
@@ -174,10 +179,10 @@ impl Applying {
             };
             let mut cause = Self::cause(logged, fallback, "", delta.at);
             cause.reference_type = Some("webhook");
-            cause.reference_id = Some(logged.event_key.clone());
+            cause.reference_id = Some(key.external_id().to_owned());
             let fulfilment = Fulfilment::Instant;
             let sale_type = sale_type(&logged.connection);
-            let line = LinePosting { place, location, state: state.clone(), fulfilment, sale_type, returned };
+            let line = LinePosting { place, location, state: state.clone(), fulfilment, sale_type, returned, historic };
             match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
                 Ok(Some(movement)) => outcome.movements.push(movement),
                 Ok(None) => {}

@@ -18,6 +18,7 @@ fn connection(secrets: &[&str]) -> Arc<Connection> {
         own_cancel_restock: None,
         min_gap: Duration::ZERO,
         push_enabled: true,
+        drift_policy: crate::settings::DriftPolicy::HubWins,
         rule: Rule::default(),
     };
     Arc::new(Connection {
@@ -30,6 +31,7 @@ fn connection(secrets: &[&str]) -> Arc<Connection> {
         account: serde_json::Map::new(),
         secrets: BTreeMap::from([("webhook_secret".to_owned(), live)]),
         stock_feed: StockFeed::Delta,
+        feed_since: Timestamp::default(),
         currency: None,
         status: Status::Active,
         webhook_enabled: true,

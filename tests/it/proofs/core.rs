@@ -104,8 +104,7 @@ impl Core {
     pub async fn listing(&self, code: &str, sku: &str, external: &str) {
         let command = CreateListing {
             connection: self.connection(code),
-            sku: Sku::parse(sku).unwrap(),
-            units: 1,
+            components: vec![(Sku::parse(sku).unwrap(), 1)],
             marketplace_product_id: Some(external.into()),
             marketplace_sku: None,
             market: String::new(),

@@ -1,0 +1,229 @@
+//! `GET /v1/admin/analytics`: what was sold, per marketplace, SKU and day, and how well the hub does its work.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::auth::{Role, require};
+use super::csv;
+use super::extract::Params;
+use super::problem::{FieldError, Problem};
+use crate::ask;
+use crate::context::Context;
+use crate::db::analytics::{self, Calls, Deliveries, Exposure, GroupBy, SalesGroup};
+use crate::domain::money::{Currency, Money};
+use crate::domain::time::Timestamp;
+
+/// Rows of one answer; a wider question has to be narrowed.
+const ROWS_MAX: usize = 10_000;
+/// Days looked back where nobody says.
+const DAYS_DEFAULT: u64 = 30;
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AnalyticsParams {
+    /// First UTC day, like 2026-01-09; default 30 days back.
+    from: Option<String>,
+    /// Last UTC day, itself included; default today.
+    to: Option<String>,
+    /// Any of `marketplace`, `sku`, `day`, separated by commas; nothing: the sum per currency.
+    group_by: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SalesShape {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marketplace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sku: Option<String>,
+    /// Null: units without a price. Amounts of several currencies are never added up.
+    currency: Option<String>,
+    units: i64,
+    revenue: Option<String>,
+    cost: Option<String>,
+    /// Null: no fees are recorded.
+    fees: Option<String>,
+    /// Revenue less cost and fees, as far as they are known.
+    profit: Option<String>,
+    orders: i64,
+    cancelled: i64,
+    returned: i64,
+}
+
+impl From<&SalesGroup> for SalesShape {
+    fn from(g: &SalesGroup) -> Self {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let money = |minor: i64| Some(Money { minor, currency: Currency::parse(&g.currency).ok()? }.amount());
+        Self {
+            day: some(&g.day),
+            marketplace: some(&g.marketplace),
+            sku: some(&g.sku),
+            currency: some(&g.currency),
+            units: g.units,
+            revenue: money(g.revenue_minor),
+            cost: money(g.cost_minor),
+            fees: if g.fee_minor == 0 { None } else { money(g.fee_minor) },
+            profit: money(g.revenue_minor - g.cost_minor - g.fee_minor),
+            orders: g.orders,
+            cancelled: g.cancelled,
+            returned: g.returned,
+        }
+    }
+}
+
+type Found = (Vec<SalesGroup>, Vec<SalesGroup>, Vec<Calls>, Vec<Deliveries>, Exposure);
+
+#[utoipa::path(get, path = "/v1/admin/analytics", tag = "analytics", params(AnalyticsParams), security(("token" = [])),
+    responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure; the rows alone as CSV", body = Object),
+        (status = 401, description = "no token"), (status = 403, description = "another role"),
+        (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+pub(super) async fn show(
+    request: HttpRequest,
+    params: Params<AnalyticsParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
+    require(&request, &ctx, Role::Viewer).await?;
+    let span = Span::of(&params.0, ctx.kit.clock.now())?;
+    let by = group_by(params.0.group_by.as_deref().unwrap_or(""))?;
+    let most = ROWS_MAX as i64;
+    let (rows, totals, calls, deliveries, exposure) = ask!(ctx, Found, [span: Span = span.clone(), by: GroupBy = by, most: i64 = most] |conn| {
+        let rows = analytics::sales(conn, &span.first, &span.last, by, most + 1).await?;
+        let totals = analytics::sales(conn, &span.first, &span.last, GroupBy::default(), most).await?;
+        let calls = analytics::calls(conn, span.from, span.before).await?;
+        let deliveries = analytics::deliveries(conn, span.from, span.before).await?;
+        Ok((rows, totals, calls, deliveries, analytics::exposure(conn).await?))
+    })?;
+    if rows.len() > ROWS_MAX {
+        return Err(Problem::field("from", format!("gives more than {ROWS_MAX} rows: ask for fewer days, or group by less")));
+    }
+    let shapes: Vec<SalesShape> = rows.iter().map(SalesShape::from).collect();
+    if wants_csv(&request) {
+        let name = format!("attachment; filename=\"sales-{}-{}.csv\"", span.first, span.last);
+        let headers = [("content-type", "text/csv; charset=utf-8".to_owned()), ("content-disposition", name)];
+        let mut answer = HttpResponse::Ok();
+        for header in headers {
+            answer.insert_header(header);
+        }
+        return Ok(answer.body(table(&shapes)));
+    }
+    Ok(HttpResponse::Ok().json(json!({
+        "from": span.first, "to": span.last,
+        "rows": shapes,
+        "totals": totals.iter().map(SalesShape::from).collect::<Vec<_>>(),
+        "api_calls": api_calls(&calls),
+        "deliveries": came_in(&deliveries),
+        "exposure": { "shown": exposure.shown, "available": exposure.available, "ratio": ratio(exposure.shown, exposure.available) },
+    })))
+}
+
+/// Whole UTC days.
+#[derive(Clone)]
+struct Span {
+    first: String,
+    last: String,
+    from: Timestamp,
+    before: Timestamp,
+}
+
+impl Span {
+    fn of(params: &AnalyticsParams, now: Timestamp) -> Result<Self, Problem> {
+        const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+        let mut errors = Vec::new();
+        let mut day = |field: &str, text: Option<&str>, default: Timestamp| {
+            let text = text.map_or_else(|| default.day(), str::to_owned);
+            let at = (text.len() == 10).then(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"))).flatten();
+            at.or_else(|| {
+                errors.push(FieldError::new(field, "must be a day, like 2026-01-09"));
+                None
+            })
+        };
+        let back = now.minus(DAY * u32::try_from(DAYS_DEFAULT).unwrap_or(30));
+        let (from, to) = (day("from", params.from.as_deref(), back), day("to", params.to.as_deref(), now));
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            errors.push(FieldError::new("from", "is after `to`"));
+        }
+        let (Some(from), Some(to), true) = (from, to, errors.is_empty()) else { return Err(Problem::invalid(errors)) };
+        Ok(Self { first: from.day(), last: to.day(), from, before: to.plus(DAY) })
+    }
+}
+
+fn group_by(text: &str) -> Result<GroupBy, Problem> {
+    let mut by = GroupBy::default();
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match word {
+            "day" => by.day = true,
+            "marketplace" => by.marketplace = true,
+            "sku" => by.sku = true,
+            _ => return Err(Problem::field("group_by", "takes marketplace, sku and day, separated by commas")),
+        }
+    }
+    Ok(by)
+}
+
+fn wants_csv(request: &HttpRequest) -> bool {
+    request.headers().get("accept").and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/csv"))
+}
+
+fn table(rows: &[SalesShape]) -> String {
+    let head = [
+        "day",
+        "marketplace",
+        "sku",
+        "currency",
+        "units",
+        "revenue",
+        "cost",
+        "fees",
+        "profit",
+        "orders",
+        "cancelled",
+        "returned",
+    ];
+    let mut out = csv::line(head);
+    for r in rows {
+        let [units, orders, cancelled, returned] = [r.units, r.orders, r.cancelled, r.returned].map(|n| n.to_string());
+        let texts = [&r.day, &r.marketplace, &r.sku, &r.currency, &r.revenue, &r.cost, &r.fees, &r.profit];
+        let [day, marketplace, sku, currency, revenue, cost, fees, profit] = texts.map(|text| text.as_deref().unwrap_or(""));
+        out += &csv::line([day, marketplace, sku, currency, &units, revenue, cost, fees, profit, &orders, &cancelled, &returned]);
+    }
+    out
+}
+
+fn ratio(part: i64, whole: i64) -> Option<f64> {
+    (whole > 0).then(|| (part as f64 / whole as f64 * 10_000.0).round() / 10_000.0)
+}
+
+/// What was called, and what one call for every change of a listing would have been.
+fn api_calls(calls: &[Calls]) -> Value {
+    let list: Vec<Value> = calls
+        .iter()
+        .map(|c| {
+            json!({"marketplace": c.marketplace, "made": c.calls, "applied": c.applied, "listing_changes": c.changes,
+                "saved": (c.changes - c.calls).max(0)})
+        })
+        .collect();
+    let sum = |pick: fn(&Calls) -> i64| calls.iter().map(pick).sum::<i64>();
+    let (made, changes) = (sum(|c| c.calls), sum(|c| c.changes));
+    json!({"made": made, "listing_changes": changes, "saved": (changes - made).max(0), "by_marketplace": list})
+}
+
+fn came_in(deliveries: &[Deliveries]) -> Value {
+    let mut sources: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut states: BTreeMap<&str, i64> = BTreeMap::new();
+    for d in deliveries {
+        *sources.entry(&d.source).or_default() += d.count;
+        *states.entry(&d.status).or_default() += d.count;
+    }
+    let total: i64 = sources.values().sum();
+    let done = ["processed", "ignored"].iter().filter_map(|state| states.get(state)).sum();
+    let share = |source: &str| ratio(sources.get(source).copied().unwrap_or(0), total);
+    json!({"total": total, "by_source": sources, "by_status": states, "webhook_share": share("webhook"), "poll_share": share("poll"),
+        "success": ratio(done, total)})
+}

@@ -1,0 +1,148 @@
+//! A feed that only says how many it shows (rule 6). A lower number than expected can only be a sale that nobody told; a higher
+//! one is drift, and the drift policy says who is right. Where what it should show is not known, nothing is concluded: it is told
+//! our number again. Such a marketplace is lossy: a sale that our own push overwrites was never seen by anybody.
+
+use super::{Applying, Outcome, OwnChange, observed};
+use crate::db::DbError;
+use crate::db::alerts::NewAlert;
+use crate::domain::fact::{DeltaReason, Item, StockDelta};
+use crate::domain::ids::ListingId;
+use crate::domain::listing::{Position, PushWindow};
+use crate::domain::time::Timestamp;
+use crate::pipeline::Tx;
+use crate::pipeline::log::Logged;
+use crate::pipeline::orders_book::OrderKey;
+use crate::pipeline::working::{Cause, Change};
+use crate::settings::DriftPolicy;
+
+/// What a marketplace says it shows.
+pub(super) struct Seen<'f> {
+    pub item: &'f Item,
+    pub quantity: i64,
+    pub at: Option<Timestamp>,
+    pub sequence: Option<&'f str>,
+}
+
+impl Applying {
+    pub(super) async fn absolute(
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        id: ListingId,
+        seen: &Seen<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), DbError> {
+        if !self.observe(id, seen.quantity, seen.at, seen.sequence, tx.now) {
+            outcome.note = Some("dropped: older than the number seen last");
+            return Ok(());
+        }
+        let Some(row) = self.working.listings.get(&id).map(|listing| &listing.row) else { return Ok(()) };
+        if logged.connection.is_historic(seen.at) {
+            outcome.note = Some("observed only: of before this feed counts");
+            return Ok(());
+        }
+        let in_flight = row.push_state == "in_flight";
+        let window = PushWindow { sent_at: row.sent_at, acked_at: row.acked_at, in_flight };
+        let position = window.position(seen.at, logged.connection.policy.clock_tolerance);
+        match (row.expected, position) {
+            (Some(expected), _) if expected == seen.quantity => Ok(()),
+            (Some(expected), Position::After) if seen.quantity < expected => {
+                self.inferred_sale(tx, logged, id, seen, expected, outcome).await
+            }
+            (Some(expected), Position::After) => self.drift(tx, logged, id, seen, expected, outcome).await,
+            (Some(_), Position::Before) => {
+                outcome.note = Some("observed only: our number was told after it");
+                Ok(())
+            }
+            _ => {
+                outcome.note = Some("observed only: what it should show is not known; it is told our number again");
+                self.tell_again(logged, id, seen.at);
+                Ok(())
+            }
+        }
+    }
+
+    fn tell_again(&mut self, logged: &Logged, id: ListingId, at: Option<Timestamp>) {
+        let Some(listing) = self.working.listings.get_mut(&id) else { return };
+        listing.row.expected = None;
+        listing.changed = true;
+        let cause = Self::cause(logged, "reconciliation", "reconciliation", at);
+        let parts = self.working.components.get(&id).cloned().unwrap_or_default();
+        for (product, _) in parts {
+            self.working.touch(product, cause.clone());
+        }
+    }
+
+    /// Fewer than expected: what is missing was sold. Its order is of our own making, named after listing and observation, so that
+    /// the same observation cannot be counted twice.
+    async fn inferred_sale(
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        id: ListingId,
+        seen: &Seen<'_>,
+        expected: i64,
+        outcome: &mut Outcome,
+    ) -> Result<(), DbError> {
+        let mark = observed::mark(seen.at, seen.sequence).unwrap_or_else(|| logged.event_key.clone());
+        let key = OrderKey::of_delta(&logged.connection, &format!("seen:{id}:{mark}"), seen.at);
+        self.book.open_one(tx, &key).await?;
+        let delta = StockDelta {
+            item: seen.item.clone(),
+            previous: expected,
+            current: seen.quantity,
+            change: seen.quantity - expected,
+            reason: DeltaReason::Sold,
+            at: seen.at,
+        };
+        outcome.note = Some("an inferred sale: it shows fewer than expected");
+        self.delta_line(tx, logged, key, id, &delta, outcome).await
+    }
+
+    /// More than expected: somebody put it there by hand, or restocked it without telling.
+    async fn drift(
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        id: ListingId,
+        seen: &Seen<'_>,
+        expected: i64,
+        outcome: &mut Outcome,
+    ) -> Result<(), DbError> {
+        let connection = &logged.connection;
+        let parts = self.working.components.get(&id).cloned().unwrap_or_default();
+        let (code, name, quantity) = (&connection.code, seen.item.name(), seen.quantity);
+        self.alerts.push(NewAlert {
+            id: tx.id(),
+            kind: "listing-drift",
+            severity: "warning",
+            dedup_key: format!("listing-drift:{id}"),
+            product_id: parts.first().map(|(product, _)| *product),
+            marketplace_id: Some(connection.id),
+            message: format!("{code}: {name} shows {quantity} where {expected} was expected"),
+        });
+        outcome.note = Some("drift: it shows more than expected");
+        match (connection.policy.drift_policy, &parts[..]) {
+            (DriftPolicy::HubWins | DriftPolicy::MinWins, _) => self.tell_again(logged, id, seen.at),
+            (DriftPolicy::MarketplaceWins, &[(product, units)]) => {
+                let Some(location) = connection.locations.first().copied() else { return Ok(()) };
+                self.working.ensure_level(tx, (product, location)).await?;
+                let mark = observed::mark(seen.at, seen.sequence).unwrap_or_else(|| logged.event_key.clone());
+                let cause = Cause {
+                    reason: Some("drift".into()),
+                    source_key: format!("drift:{id}:{mark}"),
+                    ..Self::cause(logged, "reconciliation", "reconciliation", seen.at)
+                };
+                let change = Change { on_hand: (quantity - expected).saturating_mul(units), ..Change::default() };
+                match self.working.post(tx, (product, location), change, cause) {
+                    Ok(movement) => outcome.movements.push(movement),
+                    Err(error) => outcome.failed = Some(error.to_string()),
+                }
+                self.expect(logged, id, OwnChange::By(quantity - expected), seen.at);
+            }
+            // A person decides; nobody can say which part of a bundle there is more of.
+            (DriftPolicy::MarketplaceWins | DriftPolicy::Alert | DriftPolicy::Ask, _) => {}
+        }
+        Ok(())
+    }
+}
