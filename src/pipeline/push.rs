@@ -144,6 +144,9 @@ impl Command for Release {
     }
 }
 
+/// Between two tries to write an answer down.
+const WRITE_AGAIN: Duration = Duration::from_millis(250);
+
 /// The pusher of one connection.
 pub struct Pusher {
     pub kit: Kit,
@@ -203,6 +206,8 @@ impl Pusher {
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
         let mut fresh = true;
         let mut wait = Duration::ZERO;
+        // Until when a claim may stand that we know nothing of: its commit failed, or so we were told.
+        let mut doubtful_until = None;
         loop {
             // Registered before looking, so that a bell between the look and the wait is not lost.
             let rung = bell.notified();
@@ -241,7 +246,9 @@ impl Pusher {
                         // Nothing was due yet, so nothing was tried: the next that is due may.
                         road.breaker.on_throttled(now);
                     }
-                    wait = look.again.unwrap_or(self.limits.idle).min(self.limits.idle);
+                    let doubt = doubtful_until.is_some_and(|until| now < until);
+                    let idle = if doubt { self.limits.idle.min(self.limits.lease / 3) } else { self.limits.idle };
+                    wait = look.again.unwrap_or(idle).min(idle);
                     for batch in look.batches {
                         under_way.push(self.send(batch, look.sent_at));
                     }
@@ -249,6 +256,7 @@ impl Pusher {
                 Err(error) => {
                     tracing::warn!(marketplace = %self.connection.code, %error, "cannot look for pushes");
                     wait = Duration::from_millis(500);
+                    doubtful_until = Some(now.plus(self.limits.lease * 2));
                 }
             }
         }
@@ -332,8 +340,15 @@ impl Pusher {
     /// The answer is written down even if the database has to be waited for: an unwritten one is an unknown outcome.
     async fn settle(&self, ended: Vec<Ended>, sent_at: Timestamp) {
         let settle = Settle { connection: self.connection.clone(), ended, sent_at, limits: self.limits };
-        if let Err(error) = self.writer.run_patiently(settle).await {
-            tracing::error!(marketplace = %self.connection.code, %error, "an answer to a push could not be written; it counts as unknown");
+        // Somebody else takes the listing over after a lease, so there is no use in trying for longer.
+        let mut left = self.limits.lease;
+        while let Err(error) = self.writer.run_patiently(settle.clone()).await {
+            if matches!(error, WriteError::Stopping) || left.is_zero() {
+                tracing::error!(marketplace = %self.connection.code, %error, "an answer to a push could not be written; it counts as unknown");
+                return;
+            }
+            left = left.saturating_sub(WRITE_AGAIN);
+            tokio::time::sleep(WRITE_AGAIN).await;
         }
     }
 

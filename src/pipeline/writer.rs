@@ -370,7 +370,7 @@ async fn answer_early(group: &mut [Job], receipts: &[Receipt]) {
         let (nobody, _) = oneshot::channel();
         let _ = std::mem::replace(reply, nobody).send(Ok(*receipt));
     }
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    tokio::time::sleep(Duration::from_millis(40)).await;
 }
 
 /// A lost connection is opened again, with a pause that grows to a second. Meanwhile the queue fills and then refuses.

@@ -24,6 +24,7 @@ pub struct Ended {
 
 /// Writes down how pushes ended. A listing whose row moved on since (another owner, a take-over) is left as it is, but what we
 /// believed of it is gone.
+#[derive(Clone)]
 pub struct Settle {
     pub connection: Arc<Connection>,
     pub ended: Vec<Ended>,

@@ -9,7 +9,7 @@ async fn must_be_caught(breakage: &'static str, for_one_of: &[&str]) {
     let scenario = Scenario {
         seed: seed(),
         events: 400,
-        kills: 4,
+        kills: 6,
         connections: 16,
         pause_ms: 0,
         breakage: Some(breakage),
