@@ -246,6 +246,9 @@ impl Command for ChangeStock {
         if by != 0 || self.movement_type == "adjusted" {
             working.post(tx, (product, location), Change { on_hand: by, ..Change::default() }, cause).map_err(not_postable)?;
         }
+        if self.movement_type == "adjusted" {
+            crate::db::places::set_counted(&mut tx.conn, product, tx.now).await?;
+        }
         working.flush(tx).await?;
         if matches!(self.correction, Correction::To { .. }) {
             history::set_counted(&mut tx.conn, product, tx.now).await?;
