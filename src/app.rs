@@ -21,7 +21,9 @@ use crate::marketplaces::registry::Registry;
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
+use crate::pipeline::keys::Keys;
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
+use crate::pipeline::rejected::RejectedList;
 use crate::pipeline::setup::{Declare, SetupError, rounding};
 use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
 use crate::pipeline::{Kit, Limits};
@@ -100,6 +102,7 @@ impl App {
         let tokens = Tokens::of_settings(&settings.auth);
         let first_token = first_token(&writer, &db, &tokens).await?;
         let outbound = Outbound::new(outbound_limits(&settings))?;
+        kit.keys.connect(outbound.clone());
         let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
         let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, demo: false };
         Ok(Self { context, address, first_token, pushers, listener, writer_stop })
@@ -183,6 +186,8 @@ fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
         chance: surroundings.chance,
         registry: Registry::default(),
         metrics: Arc::new(Metrics::new()),
+        keys: Keys::default(),
+        rejected: RejectedList::new(ingest.rejected_kept),
         limits: Limits {
             json: json::Limits { depth: ingest.json_depth_max, nodes: ingest.json_nodes_max },
             timestamp_tolerance: ingest.timestamp_tolerance(),

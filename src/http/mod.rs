@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod client;
 mod demo;
 mod health;
 mod listings;
@@ -36,7 +37,8 @@ pub use tokens::CreateToken;
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(at("/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
         .service(at("/api/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
-        .service(at("/webhooks/{marketplace}", "POST", [post().to(webhooks::receive)]))
+        .service(at("/webhooks/{marketplace}", "GET, POST", [get().to(webhooks::challenge), post().to(webhooks::receive)]))
+        .service(at("/webhooks/{marketplace}/{path_secret}", "POST", [post().to(webhooks::receive_at_secret)]))
         .service(at("/v1/store/orders", "POST", [post().to(orders::place_store)]))
         .service(at("/v1/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))

@@ -10,7 +10,7 @@ use crate::context::Context;
 #[openapi(
     info(title = "stockhub", description = "A real-time stock hub between marketplaces.", license(name = "MIT OR Apache-2.0")),
     paths(
-        super::webhooks::receive, super::webhooks::older, super::orders::place_store, super::orders::place_manual, super::orders::list,
+        super::webhooks::receive, super::webhooks::receive_at_secret, super::webhooks::challenge, super::webhooks::older, super::orders::place_store, super::orders::place_manual, super::orders::list,
         super::orders::get, super::products::create, super::products::list, super::products::get, super::products::explain,
         super::stock::change, super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements,
         super::lists::webhooks, super::lists::webhook, super::lists::pushes, super::lists::alerts, super::lists::oversells,

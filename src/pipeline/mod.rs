@@ -13,6 +13,9 @@
 
 pub mod intake;
 pub mod verify;
+pub mod challenge;
+pub mod keys;
+pub mod rejected;
 pub mod normalise;
 pub mod writer;
 pub mod log;
@@ -50,6 +53,8 @@ pub struct Kit {
     pub chance: Chance,
     pub registry: Registry,
     pub metrics: Arc<Metrics>,
+    pub keys: keys::Keys,
+    pub rejected: rejected::RejectedList,
     pub limits: Limits,
     /// The hub's own allocation rule, under those of marketplaces, products and listings.
     pub hub_rule: Rule,

@@ -3,15 +3,18 @@
 use sha2::{Digest as _, Sha256};
 
 use super::intake::Arrival;
-use super::verify::Verified;
+use super::verify::{Verified, json_text};
 use crate::domain::fact::{Fact, StockDelta};
+use crate::marketplaces::scheme::Trust;
 use crate::marketplaces::{Incoming, Reading, Unreadable, Verdict, json};
 
 /// Reads a verified request. What cannot be used is an arrival too: it is kept, with the reason.
 pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
     let reading = verified.connection.adapter.read(Incoming { body: &verified.body, limits });
     let body_hash: [u8; 32] = Sha256::digest(&verified.body).into();
-    let (event_key, explicit_id) = match (&verified.id, &reading.natural_key) {
+    let reading = believed(&verified, reading);
+    let id = verified.id.clone().or_else(|| id_in_body(&verified));
+    let (event_key, explicit_id) = match (&id, &reading.natural_key) {
         (Some(id), _) => (format!("id:{id}"), true),
         (None, Some(key)) => (key.clone(), false),
         // Nothing to go by: the same bytes are the same event. Facts never pass here, see `without_identity`.
@@ -19,6 +22,25 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
     };
     let reading = if explicit_id { reading } else { without_identity(reading) };
     Arrival::new(verified, reading, event_key, explicit_id, body_hash)
+}
+
+/// Longest id that is taken from a body.
+const ID_MAX: usize = 256;
+
+fn id_in_body(verified: &Verified) -> Option<String> {
+    json_text(&verified.body, verified.id_pointer?).filter(|id| !id.is_empty() && id.len() <= ID_MAX)
+}
+
+/// What nobody signed says where to look, no more, unless the account says that it is to be believed.
+fn believed(verified: &Verified, reading: Reading) -> Reading {
+    let trusted = verified.connection.account.get("trust").and_then(serde_json::Value::as_str) == Some("full");
+    match &reading.verdict {
+        Verdict::Facts(_) if verified.scheme.trust == Trust::Hint && !trusted => {
+            let message = "this sender's bodies are hints: the order is to be fetched, or account.trust set to \"full\"";
+            Reading { verdict: Verdict::Failed(Unreadable::new("hint-only", message)), ..reading }
+        }
+        _ => reading,
+    }
 }
 
 /// Two equal sales are real, and a repeat looks just the same: a change that carries neither id nor time is not guessed at.

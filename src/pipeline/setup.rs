@@ -14,8 +14,9 @@ use crate::db::{DbError, hub};
 use crate::domain::ids::LocationId;
 use crate::domain::order::Fulfilment;
 use crate::domain::rule::{Rounding, Rule};
-use crate::marketplaces::connection::{Policy, STORE, Status};
-use crate::marketplaces::{Connection, Kind, PushStyle, StockFeed, registry};
+use crate::marketplaces::connection::{Policy, STORE, Status, scheme_name};
+use crate::marketplaces::scheme::{KeyForm, Scheme};
+use crate::marketplaces::{Adapter, Connection, Kind, PushStyle, StockFeed, registry, schemes};
 use crate::settings::{self, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride};
 
 /// Writes down what the settings declare, and makes the live connections.
@@ -30,6 +31,8 @@ pub enum SetupError {
     UnknownAdapter { code: String, adapter: String, known: String },
     #[error("marketplaces.{code}: the adapter {adapter} has no secret {name:?}; it has {known}")]
     UnknownSecret { code: String, adapter: String, name: String, known: String },
+    #[error("marketplaces.{code}.account.scheme: there is no scheme {name:?}; there are {known}")]
+    UnknownScheme { code: String, name: String, known: String },
     #[error("marketplaces.{code}: base_url is needed to push to it")]
     NoBaseUrl { code: String },
     #[error("marketplaces.{code}: there is no location {location:?}")]
@@ -100,8 +103,10 @@ impl Declare {
         }
         let locations = locations(settings, places)?;
         let feed = settings.stock_feed.map_or(traits.stock_feed, feed);
-        let supports_webhooks = !adapter.schemes().is_empty();
-        let heard = settings.secrets.keys().any(|name| adapter.schemes().iter().any(|scheme| scheme.secret == name));
+        let schemes = schemes(settings, &*adapter)?;
+        let supports_webhooks = !schemes.is_empty();
+        let by_key_id = |scheme: &Scheme| matches!(scheme.key, KeyForm::Remote { .. });
+        let heard = schemes.iter().any(|s| by_key_id(s) || settings.secrets.contains_key(s.needed_secret()));
         let webhook_enabled = supports_webhooks && settings.webhook_enabled.unwrap_or(heard);
         let account = serde_json::Value::Object(settings.account.clone()).to_string();
         let rule = serde_json::to_string(&policy.rule).unwrap_or_else(|_| "{}".into());
@@ -151,6 +156,16 @@ impl Declare {
         }
         Ok(())
     }
+}
+
+/// How its webhooks prove themselves; a scheme that is not known would mean that nothing ever gets in.
+fn schemes<'a>(settings: &MarketplaceSettings, adapter: &'a dyn Adapter) -> Result<&'a [Scheme], SetupError> {
+    let Some(name) = scheme_name(adapter, &settings.account) else { return Ok(adapter.schemes()) };
+    schemes::named(name).ok_or_else(|| SetupError::UnknownScheme {
+        code: settings.code.clone(),
+        name: name.to_owned(),
+        known: schemes::names().collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn locations(settings: &MarketplaceSettings, places: &[(LocationId, String)]) -> Result<Vec<LocationId>, SetupError> {

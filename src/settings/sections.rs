@@ -86,11 +86,20 @@ impl DatabaseSettings {
 pub struct AuthSettings {
     pub bootstrap_admin_token: Option<Secret>,
     pub storefront_keys: Vec<Secret>,
+    pub telegram_bots: Vec<Secret>,
+    pub telegram_max_age_s: u64,
 }
+
+durations!(AuthSettings { telegram_max_age = from_secs(telegram_max_age_s) });
 
 impl AuthSettings {
     pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
-        Self { bootstrap_admin_token: s.secret("bootstrap_admin_token"), storefront_keys: s.secrets("storefront_keys") }
+        Self {
+            bootstrap_admin_token: s.secret("bootstrap_admin_token"),
+            storefront_keys: s.secrets("storefront_keys"),
+            telegram_bots: s.secrets("telegram_bots"),
+            telegram_max_age_s: s.need("telegram_max_age_s", whole(60..=604_800)),
+        }
     }
 }
 
