@@ -24,7 +24,9 @@ use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::keys::Keys;
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
 use crate::pipeline::rejected::RejectedList;
+use crate::pipeline::retention::PurgeOld;
 use crate::pipeline::setup::{Declare, SetupError, rounding};
+use crate::pipeline::silence::{ListenForSilence, Patience, Pulse};
 use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
 use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
@@ -121,6 +123,7 @@ impl App {
             let writer = writer.clone();
             async move { retry_due(&writer).await }
         });
+        start_upkeep(&context);
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
         workers.stopping().cancel();
@@ -187,6 +190,8 @@ fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
         registry: Registry::default(),
         metrics: Arc::new(Metrics::new()),
         keys: Keys::default(),
+        pulse: Pulse::default(),
+        replaying: Arc::default(),
         rejected: RejectedList::new(ingest.rejected_kept),
         limits: Limits {
             json: json::Limits { depth: ingest.json_depth_max, nodes: ingest.json_nodes_max },
@@ -297,6 +302,36 @@ fn make_pushers(
             })
         })
         .collect()
+}
+
+/// What nobody waits for: old bodies go, and silent sources are noticed.
+fn start_upkeep(context: &Context) {
+    let (writer, keep) = (context.writer.clone(), context.settings.ingest.retention());
+    context.workers.every(Duration::from_secs(600), move || {
+        let writer = writer.clone();
+        async move {
+            match writer.run_patiently(PurgeOld { keep }).await {
+                Ok(true) => More::Now,
+                Ok(false) => More::Later,
+                Err(error) => {
+                    tracing::warn!(%error, "old webhooks could not be purged");
+                    More::Later
+                }
+            }
+        }
+    });
+    let ingest = &context.settings.ingest;
+    let patience = Patience { factor: ingest.silence_factor, at_least: ingest.silence_min() };
+    let writer = context.writer.clone();
+    context.workers.every(Duration::from_secs(60), move || {
+        let writer = writer.clone();
+        async move {
+            if let Err(error) = writer.run_patiently(ListenForSilence(patience)).await {
+                tracing::warn!(%error, "silent sources could not be looked for");
+            }
+            More::Later
+        }
+    });
 }
 
 /// Rows of the log that wait for another try.

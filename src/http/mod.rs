@@ -17,6 +17,7 @@ mod products;
 mod serve;
 mod stock;
 mod tokens;
+mod webhook_log;
 mod webhooks;
 mod write;
 
@@ -51,6 +52,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/orders/{id}", "GET", [get().to(orders::get)]))
         .service(at("/v1/admin/movements", "GET", [get().to(lists::movements)]))
         .service(at("/v1/admin/webhooks", "GET", [get().to(lists::webhooks)]))
+        .service(at("/v1/admin/webhooks/rejected", "GET", [get().to(webhook_log::rejected)]))
+        .service(at("/v1/admin/webhooks/replay", "POST", [post().to(webhook_log::replay_many)]))
+        .service(at("/v1/admin/webhooks/{id}/replay", "POST", [post().to(webhook_log::replay)]))
         .service(at("/v1/admin/webhooks/{id}", "GET", [get().to(lists::webhook)]))
         .service(at("/v1/admin/pushes", "GET", [get().to(lists::pushes)]))
         .service(at("/v1/admin/alerts", "GET", [get().to(lists::alerts)]))

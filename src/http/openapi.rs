@@ -13,7 +13,7 @@ use crate::context::Context;
         super::webhooks::receive, super::webhooks::receive_at_secret, super::webhooks::challenge, super::webhooks::older, super::orders::place_store, super::orders::place_manual, super::orders::list,
         super::orders::get, super::products::create, super::products::list, super::products::get, super::products::explain,
         super::stock::change, super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements,
-        super::lists::webhooks, super::lists::webhook, super::lists::pushes, super::lists::alerts, super::lists::oversells,
+        super::lists::webhooks, super::lists::webhook, super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::lists::pushes, super::lists::alerts, super::lists::oversells,
         super::lists::audit, super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),

@@ -20,7 +20,7 @@ use crate::domain::ids::{ListingId, MovementId, ProductId};
 use crate::domain::listing::{OwnChange, PushWindow, expected_after};
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
-use crate::marketplaces::{Connection, Incoming, StockFeed, Verdict};
+use crate::marketplaces::{Connection, StockFeed, Verdict};
 
 /// Applies a group of new log rows and writes down what became of each.
 pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
@@ -79,24 +79,37 @@ impl super::writer::Command for ApplyDue {
         let due = webhooks::due(&mut tx.conn, tx.now, self.limit).await?;
         let count = due.len();
         for row in due {
-            if let Some(one) = read_again(tx, row) {
-                one_by_itself(tx, vec![one]).await?;
+            match read_again(tx, row) {
+                Ok(one) => one_by_itself(tx, vec![one]).await?,
+                Err(result) => webhooks::settle(&mut tx.conn, &[result], tx.now).await?,
             }
         }
         Ok(count)
     }
 }
 
-/// A logged row was verified when it came in; its bytes are read again by the adapter of today.
-fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Option<Logged> {
-    let connection = tx.kit.registry.by_id(row.marketplace_id)?;
-    let reading = connection.adapter.read(Incoming { body: &row.payload, limits: tx.kit.limits.json });
-    let facts = match reading.verdict {
-        Verdict::Facts(facts) => facts,
-        Verdict::Ignored | Verdict::Failed(_) => Vec::new(),
+/// A logged row was verified when it came in; its bytes are read again by the adapter of today. What still cannot be used is
+/// settled as that: it must neither count as done nor stay in line for ever.
+fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult> {
+    let PendingWebhook { id, event_key, created_at: received_at, retry_count, .. } = row;
+    let settled = |status, error_code, error_message| WebhookResult {
+        id,
+        status,
+        error_code,
+        error_message,
+        effect: None,
+        failed_attempts: 0,
+        next_attempt_at: None,
     };
-    let (id, event_key, received_at) = (row.id, row.event_key, row.created_at);
-    Some(Logged { id, connection, event_key, source: "webhook", facts, received_at, retry_count: row.retry_count })
+    let Some(connection) = tx.kit.registry.by_id(row.marketplace_id) else {
+        return Err(settled("failed", Some("not-served"), Some("its marketplace is not declared any more".to_owned())));
+    };
+    let reading = super::normalise::again(&connection, &event_key, &row.payload, tx.kit.limits.json);
+    match reading.verdict {
+        Verdict::Facts(facts) => Ok(Logged { id, connection, event_key, source: "webhook", facts, received_at, retry_count }),
+        Verdict::Ignored => Err(settled("ignored", None, None)),
+        Verdict::Failed(error) => Err(settled("failed", Some(error.code), Some(error.message))),
+    }
 }
 
 /// What became of one log row so far.

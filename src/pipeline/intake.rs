@@ -63,6 +63,7 @@ pub async fn receive(kit: &Kit, writer: &Writer, inbound: Inbound) -> Result<Tak
         kit.metrics.webhook(&code, "ping");
         return Ok(Taken::Ping);
     }
+    kit.pulse.beat(marketplace, now);
     let ack = verified.scheme.ack;
     let started = kit.clock.elapsed();
     let arrival = normalise::webhook(verified, kit.limits.json);

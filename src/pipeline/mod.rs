@@ -16,6 +16,9 @@ pub mod verify;
 pub mod challenge;
 pub mod keys;
 pub mod rejected;
+pub mod replay;
+pub mod retention;
+pub mod silence;
 pub mod normalise;
 pub mod writer;
 pub mod log;
@@ -55,6 +58,9 @@ pub struct Kit {
     pub metrics: Arc<Metrics>,
     pub keys: keys::Keys,
     pub rejected: rejected::RejectedList,
+    pub pulse: silence::Pulse,
+    /// Whether a bulk replay is under way: one at a time.
+    pub replaying: Arc<std::sync::atomic::AtomicBool>,
     pub limits: Limits,
     /// The hub's own allocation rule, under those of marketplaces, products and listings.
     pub hub_rule: Rule,

@@ -6,7 +6,7 @@ use super::intake::Arrival;
 use super::verify::{Verified, json_text};
 use crate::domain::fact::{Fact, StockDelta};
 use crate::marketplaces::scheme::Trust;
-use crate::marketplaces::{Incoming, Reading, Unreadable, Verdict, json};
+use crate::marketplaces::{Connection, Incoming, Reading, Unreadable, Verdict, json};
 
 /// Reads a verified request. What cannot be used is an arrival too: it is kept, with the reason.
 pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
@@ -24,6 +24,14 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
     Arrival::new(verified, reading, event_key, explicit_id, body_hash)
 }
 
+/// Reads a logged row once more, with the adapter of today and under the same rules as when it came in.
+pub fn again(connection: &Connection, event_key: &str, body: &[u8], limits: json::Limits) -> Reading {
+    let reading = connection.adapter.read(Incoming { body, limits });
+    let only_hints = !connection.schemes().is_empty() && connection.schemes().iter().all(|scheme| scheme.trust == Trust::Hint);
+    let reading = if only_hints { no_hint(connection, reading) } else { reading };
+    if event_key.starts_with("body:") { without_identity(reading) } else { reading }
+}
+
 /// Longest id that is taken from a body.
 const ID_MAX: usize = 256;
 
@@ -33,9 +41,13 @@ fn id_in_body(verified: &Verified) -> Option<String> {
 
 /// What nobody signed says where to look, no more, unless the account says that it is to be believed.
 fn believed(verified: &Verified, reading: Reading) -> Reading {
-    let trusted = verified.connection.account.get("trust").and_then(serde_json::Value::as_str) == Some("full");
+    if verified.scheme.trust == Trust::Hint { no_hint(&verified.connection, reading) } else { reading }
+}
+
+fn no_hint(connection: &Connection, reading: Reading) -> Reading {
+    let trusted = connection.account.get("trust").and_then(serde_json::Value::as_str) == Some("full");
     match &reading.verdict {
-        Verdict::Facts(_) if verified.scheme.trust == Trust::Hint && !trusted => {
+        Verdict::Facts(_) if !trusted => {
             let message = "this sender's bodies are hints: the order is to be fetched, or account.trust set to \"full\"";
             Reading { verdict: Verdict::Failed(Unreadable::new("hint-only", message)), ..reading }
         }

@@ -1,2 +1,3 @@
+mod doors;
 mod scenarios;
 mod vectors;

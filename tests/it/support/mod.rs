@@ -2,3 +2,4 @@ pub mod browser;
 pub mod database;
 pub mod http;
 pub mod hub;
+pub mod signing;
