@@ -30,8 +30,8 @@ fn order(id: &str, items: Value) -> Vec<u8> {
 }
 
 fn one(quantity: &str) -> Vec<u8> {
-    let text = "{\"event\":\"order.created\",\"order_id\":\"q-N\",\"items\":[{\"sku\":\"PHONE-001\",\"quantity\":N}]}";
-    text.replace('N', quantity).into_bytes()
+    let text = "{\"event\":\"order.created\",\"order_id\":\"q\",\"items\":[{\"sku\":\"PHONE-001\",\"quantity\":#}]}";
+    text.replace('#', quantity).into_bytes()
 }
 
 async fn signed(hub: &Hub, body: &[u8]) -> Value {
