@@ -1,6 +1,9 @@
 //! Other people's packages against a running hub: what they sign is believed, what we sign they believe. Versions are pinned in
 //! `package.json` and `requirements.txt`. Needs Node 20, npm, Python 3 and pip, and says so plainly where they are missing.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say so and stop")]
+#![expect(clippy::disallowed_methods, reason = "a test's hub is a task of its own")]
+
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the integration tests, which use the rest")]
 mod support;
