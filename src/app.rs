@@ -23,11 +23,15 @@ use crate::outbound::{Outbound, OutboundError, OutboundLimits};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::holds;
+use crate::pipeline::keys::Keys;
 use crate::pipeline::outbox::Bell;
 use crate::pipeline::publish::{PublishLimits, Publisher, Purge};
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
+use crate::pipeline::rejected::RejectedList;
+use crate::pipeline::retention::PurgeOld;
 use crate::pipeline::rules::{self, Book, RuleBook};
 use crate::pipeline::setup::{Declare, SetupError, hub_rule};
+use crate::pipeline::silence::{ListenForSilence, Patience, Pulse};
 use crate::pipeline::writer::{WriteError, Writer, WriterLimits};
 use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
@@ -112,6 +116,7 @@ impl App {
         let tokens = Tokens::of_settings(&settings.auth);
         let first_token = first_token(&writer, &db, &tokens).await?;
         let outbound = Outbound::new(outbound_limits(&settings))?;
+        kit.keys.connect(outbound.clone());
         let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
         let messenger = messenger(&settings, &sealer)?;
         let publisher = Arc::new(Publisher {
@@ -157,6 +162,7 @@ impl App {
             let ctx = follow.clone();
             async move { rules::step(&ctx.kit, &ctx.db, &ctx.writer).await }
         });
+        start_upkeep(&context);
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
         workers.stopping().cancel();
@@ -222,6 +228,10 @@ pub fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
         chance: surroundings.chance,
         registry: Registry::default(),
         metrics: Arc::new(Metrics::new()),
+        keys: Keys::default(),
+        pulse: Pulse::default(),
+        replaying: Arc::default(),
+        rejected: RejectedList::new(ingest.rejected_kept),
         limits: Limits {
             json: json::Limits { depth: ingest.json_depth_max, nodes: ingest.json_nodes_max },
             timestamp_tolerance: ingest.timestamp_tolerance(),
@@ -356,6 +366,36 @@ async fn purge_events(writer: &Writer, retention: Duration) -> More {
             More::Later
         }
     }
+}
+
+/// What nobody waits for: old bodies go, and silent sources are noticed.
+fn start_upkeep(context: &Context) {
+    let (writer, keep) = (context.writer.clone(), context.settings.ingest.retention());
+    context.workers.every(Duration::from_secs(600), move || {
+        let writer = writer.clone();
+        async move {
+            match writer.run_patiently(PurgeOld { keep }).await {
+                Ok(true) => More::Now,
+                Ok(false) => More::Later,
+                Err(error) => {
+                    tracing::warn!(%error, "old webhooks could not be purged");
+                    More::Later
+                }
+            }
+        }
+    });
+    let ingest = &context.settings.ingest;
+    let patience = Patience { factor: ingest.silence_factor, at_least: ingest.silence_min() };
+    let writer = context.writer.clone();
+    context.workers.every(Duration::from_secs(60), move || {
+        let writer = writer.clone();
+        async move {
+            if let Err(error) = writer.run_patiently(ListenForSilence(patience)).await {
+                tracing::warn!(%error, "silent sources could not be looked for");
+            }
+            More::Later
+        }
+    });
 }
 
 /// Rows of the log that wait for another try.

@@ -303,9 +303,8 @@ impl Bench<'_> {
         let world = World { stop: watching.clone(), ..self.world.clone() };
         let mut browsers = Vec::new();
         for n in 0..self.arguments.browsers as usize {
-            let names: Vec<&str> = (0..SKUS_PER_BROWSER)
-                .filter_map(|k| Some(self.skus[(n * SKUS_PER_BROWSER + k) % self.skus.len()].as_str()))
-                .collect();
+            let names: Vec<&str> =
+                (0..SKUS_PER_BROWSER).map(|k| self.skus[(n * SKUS_PER_BROWSER + k) % self.skus.len()].as_str()).collect();
             let browser = Browser::open(self.hub.address, &names.join(",")).await?;
             browsers.push(world.tasks.spawn(browser.watch(world.clone())));
         }

@@ -1,76 +1,97 @@
-//! `stockhub webhook`: for engineers who connect a shop. Signs a body as the generic schema does, and sends it.
+//! `stockhub webhook`: for engineers who connect a shop. Signs a body in any scheme that can be signed with a shared secret, sends
+//! it, and says of a captured request which step of verification fails and why.
+
+mod check;
 
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
 
 use super::output::out;
 use crate::clock::Clock;
+use crate::marketplaces::scheme::Scheme;
+use crate::marketplaces::schemes;
 use crate::marketplaces::wire::{Answer, Method, Request};
 use crate::outbound::{Outbound, OutboundLimits};
-use crate::settings::{Env, SecretRef};
-use std::time::Duration;
+use crate::pipeline::verify::Door;
+use crate::pipeline::verify::sign::{Signing, sign};
+use crate::settings::{Env, Secret, SecretRef};
 
 #[derive(Subcommand)]
 pub(super) enum Webhook {
+    /// List the signature schemes
+    Schemes,
     /// Print the headers that sign a body
-    Sign(Signing),
+    Sign(SignArguments),
     /// Sign a body and POST it
     Send {
         #[command(flatten)]
-        signing: Signing,
+        signing: SignArguments,
         /// Where to, e.g. http://127.0.0.1:8080/webhooks/uzum
         #[arg(long)]
         url: String,
     },
+    /// Check a captured request, and say which step fails and why
+    Verify(check::VerifyArguments),
 }
 
 #[derive(Args)]
-pub(super) struct Signing {
+pub(super) struct SignArguments {
     /// The secret: env:NAME or file:PATH
     #[arg(long)]
     secret: String,
+    #[command(flatten)]
+    body: BodyArgument,
+    /// See `stockhub webhook schemes`
+    #[arg(long, default_value = "plain")]
+    scheme: String,
+    /// The delivery's id, where the scheme signs one
+    #[arg(long, default_value = "by-hand-1")]
+    id: String,
+    /// The address the sender was given, where the scheme signs it
+    #[arg(long)]
+    webhook_url: Option<String>,
+}
+
+#[derive(Args)]
+struct BodyArgument {
     /// A file with the body; - or nothing: standard input
     #[arg(long)]
     body: Option<PathBuf>,
-    /// Which shape of signature
-    #[arg(long, value_enum, default_value = "plain")]
-    scheme: Shape,
-    /// The delivery's id, where the shape signs one
-    #[arg(long, default_value = "by-hand-1")]
-    id: String,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Shape {
-    /// X-Webhook-Signature over the body
-    Plain,
-    /// X-Webhook-Signature over id.timestamp.body
-    Stamped,
 }
 
 pub(super) async fn webhook(command: Webhook) -> ExitCode {
-    super::finish(run(command).await)
+    super::finish(match command {
+        Webhook::Schemes => Ok(list()),
+        Webhook::Sign(signing) => print(&signing),
+        Webhook::Send { signing, url } => send(&signing, url).await,
+        Webhook::Verify(arguments) => check::verify(&arguments),
+    })
 }
 
-async fn run(command: Webhook) -> anyhow::Result<ExitCode> {
-    let (signing, url) = match command {
-        Webhook::Sign(signing) => (signing, None),
-        Webhook::Send { signing, url } => (signing, Some(url)),
-    };
-    let body = read(signing.body.as_ref())?;
-    let secret = SecretRef::parse(&signing.secret).resolve(&Env::of_process())?;
-    let headers = sign(&signing, secret.expose().as_bytes(), &body)?;
-    let Some(url) = url else {
-        for (name, value) in &headers {
-            out(&format!("{name}: {value}"));
-        }
-        return Ok(ExitCode::SUCCESS);
-    };
+fn list() -> ExitCode {
+    for name in schemes::names() {
+        let header = schemes::named(name).and_then(<[Scheme]>::first).map_or("", |scheme| scheme.header);
+        let how = if header.is_empty() { "signs nothing: secret path, addresses and account" } else { header };
+        out(&format!("{name:<18} {how}"));
+    }
+    ExitCode::SUCCESS
+}
+
+fn print(signing: &SignArguments) -> anyhow::Result<ExitCode> {
+    let body = signing.body.read()?;
+    for (name, value) in headers(signing, &body)? {
+        out(&format!("{name}: {value}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn send(signing: &SignArguments, url: String) -> anyhow::Result<ExitCode> {
+    let body = signing.body.read()?;
     let limits = OutboundLimits {
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(5),
@@ -78,7 +99,7 @@ async fn run(command: Webhook) -> anyhow::Result<ExitCode> {
         allow_private_targets: true,
     };
     let mut all = vec![("content-type", "application/json".to_owned())];
-    all.extend(headers);
+    all.extend(headers(signing, &body)?);
     let request = Request { method: Method::Post, url, headers: all, body: Some(body) };
     match Outbound::new(limits)?.send(request).await {
         Answer::Response { status, body, .. } => {
@@ -90,30 +111,46 @@ async fn run(command: Webhook) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn read(path: Option<&PathBuf>) -> anyhow::Result<Vec<u8>> {
-    match path.filter(|path| path.as_os_str() != "-") {
-        Some(path) => std::fs::read(path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display())),
-        None => {
-            let mut body = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut body)?;
-            Ok(body)
+impl BodyArgument {
+    fn read(&self) -> anyhow::Result<Vec<u8>> {
+        match self.body.as_ref().filter(|path| path.as_os_str() != "-") {
+            Some(path) => std::fs::read(path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display())),
+            None => {
+                let mut body = Vec::new();
+                std::io::stdin().lock().read_to_end(&mut body)?;
+                Ok(body)
+            }
         }
     }
 }
 
-fn sign(signing: &Signing, secret: &[u8], body: &[u8]) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret)?;
-    match signing.scheme {
-        Shape::Plain => {
-            mac.update(body);
-            Ok(vec![("x-webhook-signature", hex::encode(mac.finalize().into_bytes()))])
-        }
-        Shape::Stamped => {
-            let stamp = Clock::system().now().seconds().to_string();
-            mac.update(format!("{}.{stamp}.", signing.id).as_bytes());
-            mac.update(body);
-            let tag = hex::encode(mac.finalize().into_bytes());
-            Ok(vec![("x-webhook-id", signing.id.clone()), ("x-webhook-timestamp", stamp), ("x-webhook-signature", tag)])
-        }
-    }
+fn scheme(name: &str) -> anyhow::Result<&'static [Scheme]> {
+    schemes::named(name).ok_or_else(|| anyhow::anyhow!("there is no scheme {name:?}; `stockhub webhook schemes` lists them"))
+}
+
+fn secret(reference: &str) -> anyhow::Result<Secret> {
+    Ok(SecretRef::parse(reference).resolve(&Env::of_process())?)
+}
+
+fn account(webhook_url: Option<&String>) -> Map<String, Value> {
+    webhook_url.map(|url| (Scheme::WEBHOOK_URL.to_owned(), Value::from(url.as_str()))).into_iter().collect()
+}
+
+fn headers(signing: &SignArguments, body: &[u8]) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let scheme = scheme(&signing.scheme)?.first().ok_or_else(|| anyhow::anyhow!("the scheme is empty"))?;
+    let secret = secret(&signing.secret)?;
+    let door = Door { method: "POST", ..Door::default() };
+    let signed = sign(&Signing {
+        scheme,
+        secret: secret.expose(),
+        id: &signing.id,
+        at: Clock::system().now(),
+        body,
+        account: &account(signing.webhook_url.as_ref()),
+        door: &door,
+    });
+    signed.map_err(|error| match error {
+        crate::pipeline::verify::Rejection::UnknownKey => anyhow::anyhow!("{} can only be signed by its sender", signing.scheme),
+        other => anyhow::anyhow!("{other}"),
+    })
 }

@@ -1,8 +1,8 @@
 //! The log of everything that came in, whatever door it came through.
 
-use super::conn::{Conn, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
+use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
-use super::sql::{Rows, statements};
+use super::sql::{Rows, ids, statements};
 use crate::domain::ids::{MarketplaceId, WebhookId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
@@ -38,6 +38,17 @@ statements! {
             occurred_at, created_at FROM marketplace_webhooks WHERE id = $1 AND error_code = 'unmapped' AND status IN ('unmapped', 'pending')");
     WEBHOOK_BODY = both("SELECT payload, headers FROM marketplace_webhooks WHERE id = $1");
     WEBHOOKS_BY_STATUS = both("SELECT status, COUNT(*) FROM marketplace_webhooks WHERE status IN ('failed', 'unmapped') GROUP BY status");
+    // What was purged has nothing to be read again. What it did stays until it has done it again.
+    WEBHOOKS_REQUEUE = both("UPDATE marketplace_webhooks SET status = 'pending', next_attempt_at = NULL, retry_count = 0 \
+        WHERE id IN {ids $1} AND length(payload) > 0");
+    WEBHOOKS_SELECTED = both("SELECT w.id FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
+        WHERE w.status = $1 AND ($2 = '' OR m.code = $2) AND w.created_at >= $3 AND w.created_at < $4 AND w.id > $5 ORDER BY w.id LIMIT $6");
+    WEBHOOKS_COUNT_SELECTED = both("SELECT COUNT(*) FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
+        WHERE w.status = $1 AND ($2 = '' OR m.code = $2) AND w.created_at >= $3 AND w.created_at < $4");
+    // Ids begin with their time: a range of them is a range of time, and needs no index of its own.
+    WEBHOOKS_AGED = both("SELECT id FROM marketplace_webhooks WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3");
+    WEBHOOKS_EMPTY = both("UPDATE marketplace_webhooks SET payload = $2, headers = '{}', signature = NULL \
+        WHERE id IN {ids $1} AND status IN ('processed', 'ignored')");
     WEBHOOKS_REMAP = both("UPDATE marketplace_webhooks SET status = 'pending', next_attempt_at = NULL \
         WHERE status = 'unmapped' AND marketplace_id = $1 RETURNING id");
 }
@@ -195,6 +206,50 @@ pub async fn get(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<WebhookVie
 /// The raw bytes as they came, and the kept headers.
 pub async fn body(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<(Vec<u8>, String)>, DbError> {
     fetch_optional!(conn, WEBHOOK_BODY, (Vec<u8>, String), id)
+}
+
+/// Which logged rows are meant: of one status, perhaps of one marketplace, received within a span.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    pub status: &'static str,
+    /// Empty: any.
+    pub marketplace: String,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+pub async fn selected(
+    conn: &mut Conn<'_>,
+    which: &Selection,
+    after: Option<WebhookId>,
+    limit: i64,
+) -> Result<Vec<WebhookId>, DbError> {
+    let after = after.map_or(Uuid::nil(), WebhookId::uuid);
+    let code = which.marketplace.as_str();
+    let rows = fetch_all!(conn, WEBHOOKS_SELECTED, (WebhookId,), which.status, code, which.from, which.to, after, limit)?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+pub async fn count_selected(conn: &mut Conn<'_>, which: &Selection) -> Result<i64, DbError> {
+    let code = which.marketplace.as_str();
+    Ok(fetch_one!(conn, WEBHOOKS_COUNT_SELECTED, (i64,), which.status, code, which.from, which.to)?.0)
+}
+
+/// Puts rows back in line; gives how many still have a body.
+pub async fn requeue(conn: &mut Conn<'_>, rows: &[WebhookId]) -> Result<u64, DbError> {
+    execute!(conn, WEBHOOKS_REQUEUE, ids(rows.iter().map(|id| id.uuid())))
+}
+
+/// The oldest rows in a range of ids.
+pub async fn aged(conn: &mut Conn<'_>, after: Uuid, before: Uuid, limit: i64) -> Result<Vec<WebhookId>, DbError> {
+    let rows = fetch_all!(conn, WEBHOOKS_AGED, (WebhookId,), after, before, limit)?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// Empties those of them that were handled.
+pub async fn empty(conn: &mut Conn<'_>, rows: &[WebhookId]) -> Result<u64, DbError> {
+    let nothing: &[u8] = &[];
+    execute!(conn, WEBHOOKS_EMPTY, ids(rows.iter().map(|id| id.uuid())), nothing)
 }
 
 /// How many are failed, how many unmapped.

@@ -12,6 +12,7 @@ use crate::chance::secret_bytes;
 use crate::context::Context;
 use crate::db::tokens::{self, TokenRow};
 use crate::domain::time::Timestamp;
+use crate::pipeline::verify::telegram;
 
 /// In rising order of trust: each may what those before it may, but for the storefront, which only sells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,8 +87,28 @@ pub fn new_token() -> Result<String, getrandom::Error> {
     Ok(format!("shk_{}", hex::encode(secret_bytes::<32>()?)))
 }
 
+/// A shopper of a Telegram Mini App, who may order and no more. `None`: this request does not come that way.
+fn shopper(request: &HttpRequest, ctx: &Context) -> Option<Result<Caller, Problem>> {
+    let (kind, init_data) = request.headers().get("authorization")?.to_str().ok()?.split_once(' ')?;
+    kind.eq_ignore_ascii_case("tma").then_some(())?;
+    let auth = &ctx.settings.auth;
+    let now = ctx.kit.clock.now();
+    Some(match telegram::shopper(init_data.trim(), &auth.telegram_bots, now, auth.telegram_max_age()) {
+        Ok(shopper) => Ok(Caller { actor: format!("telegram:{}", shopper.id), role: Role::Storefront }),
+        Err(reason) => {
+            tracing::debug!(%reason, "an initData was refused");
+            Err(Problem::unauthorized())
+        }
+    })
+}
+
 /// Lets in who has at least this role.
 pub async fn require(request: &HttpRequest, ctx: &Context, needed: Role) -> Result<Caller, Problem> {
+    if needed == Role::Storefront
+        && let Some(shopper) = shopper(request, ctx)
+    {
+        return shopper;
+    }
     let offered = hash(&offered(request, needed).ok_or_else(Problem::unauthorized)?);
     // A body asks before it is read, its handler asks again: the second time nothing is looked up.
     let known = request.extensions().get::<Known>().filter(|known| known.0 == offered).map(|known| known.1.clone());

@@ -10,6 +10,7 @@ mod dead_letters;
 mod analytics;
 mod counts;
 mod csv;
+mod client;
 mod demo;
 mod events;
 mod health;
@@ -32,6 +33,7 @@ mod stock;
 mod timeline;
 mod tokens;
 mod unmapped;
+mod webhook_log;
 mod webhooks;
 mod write;
 
@@ -52,7 +54,8 @@ pub use tokens::CreateToken;
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(at("/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
         .service(at("/api/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
-        .service(at("/webhooks/{marketplace}", "POST", [post().to(webhooks::receive)]))
+        .service(at("/webhooks/{marketplace}", "GET, POST", [get().to(webhooks::challenge), post().to(webhooks::receive)]))
+        .service(at("/webhooks/{marketplace}/{path_secret}", "POST", [post().to(webhooks::receive_at_secret)]))
         .service(at("/v1/store/orders", "POST", [post().to(orders::place_store)]))
         .service(at("/v1/store/orders/{id}/cancel", "POST", [post().to(order_changes::cancel_store)]))
         .service(at("/v1/store/reservations", "POST", [post().to(reservations::place)]))
@@ -93,6 +96,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/unmapped/{id}/map", "POST", [post().to(unmapped::map)]))
         .service(at("/v1/admin/movements", "GET", [get().to(lists::movements)]))
         .service(at("/v1/admin/webhooks", "GET", [get().to(lists::webhooks)]))
+        .service(at("/v1/admin/webhooks/rejected", "GET", [get().to(webhook_log::rejected)]))
+        .service(at("/v1/admin/webhooks/replay", "POST", [post().to(webhook_log::replay_many)]))
+        .service(at("/v1/admin/webhooks/{id}/replay", "POST", [post().to(webhook_log::replay)]))
         .service(at("/v1/admin/webhooks/{id}", "GET", [get().to(lists::webhook)]))
         .service(at("/v1/admin/pushes", "GET", [get().to(lists::pushes)]))
         .service(at("/v1/admin/alerts", "GET", [get().to(lists::alerts)]))

@@ -10,20 +10,23 @@ use crate::context::Context;
 #[openapi(
     info(title = "stockhub", description = "A real-time stock hub between marketplaces.", license(name = "MIT OR Apache-2.0")),
     paths(
-        super::webhooks::receive, super::webhooks::older, super::orders::place_store, super::orders::place_manual, super::orders::list,
-        super::orders::get, super::products::create, super::products::list, super::products::get, super::products::explain,
-        super::stock::change, super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements,
-        super::lists::webhooks, super::lists::webhook, super::lists::pushes, super::lists::alerts, super::oversells::list, super::oversells::resolve,
-        super::lists::audit, super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
-        super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship, super::order_changes::cancel_store,
-        super::reservations::place, super::reservations::show_one, super::reservations::extend, super::reservations::consume,
-        super::reservations::release, super::unmapped::list, super::unmapped::map,
-        super::alerts::acknowledge, super::events::list, super::sinks::list, super::sinks::create, super::sinks::remove, super::sinks::test,
-        super::dead_letters::list, super::dead_letters::retry, super::dead_letters::discard,
-        super::product_change::change, super::places::list, super::places::create, super::places::transfer, super::counts::post, super::timeline::of_product, super::analytics::show, super::repair::repair, super::rules::of_hub,
-        super::rules::of_marketplace, super::rules::of_product, super::rules::of_listing, super::rules::set_hub,
-        super::rules::set_marketplace, super::rules::set_product, super::rules::set_listing,
-        super::health::alive, super::health::ready, super::health::metrics, serve
+        super::webhooks::receive, super::webhooks::receive_at_secret, super::webhooks::challenge, super::webhooks::older,
+        super::orders::place_store, super::orders::place_manual, super::orders::list, super::orders::get,
+        super::products::create, super::products::list, super::products::get, super::products::explain, super::stock::change,
+        super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements, super::lists::webhooks,
+        super::lists::webhook, super::lists::pushes, super::lists::alerts, super::oversells::list, super::oversells::resolve,
+        super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::lists::audit,
+        super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
+        super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship,
+        super::order_changes::cancel_store, super::reservations::place, super::reservations::show_one,
+        super::reservations::extend, super::reservations::consume, super::reservations::release, super::unmapped::list,
+        super::unmapped::map, super::alerts::acknowledge, super::events::list, super::sinks::list, super::sinks::create,
+        super::sinks::remove, super::sinks::test, super::dead_letters::list, super::dead_letters::retry,
+        super::dead_letters::discard, super::product_change::change, super::places::list, super::places::create,
+        super::places::transfer, super::counts::post, super::timeline::of_product, super::analytics::show,
+        super::repair::repair, super::rules::of_hub, super::rules::of_marketplace, super::rules::of_product,
+        super::rules::of_listing, super::rules::set_hub, super::rules::set_marketplace, super::rules::set_product,
+        super::rules::set_listing, super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes, &SecondNames)
 )]

@@ -231,6 +231,10 @@ impl From<IntakeError> for Problem {
                 "webhook-not-configured",
                 "no secret is configured for this marketplace, so nothing can be believed",
             ),
+            IntakeError::Rejected(Rejection::NotConfigured(name)) => Self::unavailable(
+                "webhook-not-configured",
+                format!("the account's {name} is not configured for this marketplace, so nothing can be believed"),
+            ),
             // One answer for all: a forger is not told how close he was.
             IntakeError::Rejected(_) => {
                 let detail = "the signature is missing, malformed, wrong, or of another time";

@@ -9,11 +9,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::client;
 use super::extract::{read_body, refuse_encoding};
 use super::problem::Problem;
 use crate::context::Context;
-use crate::pipeline::intake::{self, Receipt};
-use crate::pipeline::verify::Inbound;
+use crate::domain::time::Timestamp;
+use crate::marketplaces::scheme::Ack;
+use crate::pipeline::challenge;
+use crate::pipeline::intake::{self, Receipt, Taken};
+use crate::pipeline::verify::{Door, Inbound, Rejection};
 
 /// The raw bytes of a webhook: never inflated, capped, and read within a deadline.
 pub(super) struct RawBody(Bytes);
@@ -53,7 +57,42 @@ pub(super) async fn receive(
     ctx: web::Data<Context>,
     body: RawBody,
 ) -> Result<HttpResponse, Problem> {
-    take(&request, &code, &ctx, body).await
+    take(&request, &code, None, &ctx, body).await
+}
+
+/// For senders that sign nothing: the address itself is the secret.
+#[utoipa::path(post, path = "/webhooks/{marketplace}/{path_secret}", tag = "webhooks",
+    params(("marketplace" = String, Path, description = "the connection's code"),
+        ("path_secret" = String, Path, description = "the connection's secret path")),
+    request_body(content = String, description = "the raw body", content_type = "application/json"),
+    responses((status = 200, description = "logged, or known already", body = super::shapes::ReceiptView),
+        (status = 401, description = "not authentic"), (status = 404, description = "no such marketplace"),
+        (status = 408, description = "too slow"), (status = 413, description = "too large"), (status = 415, description = "encoded"),
+        (status = 503, description = "not stored: send it again")))]
+pub(super) async fn receive_at_secret(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    ctx: web::Data<Context>,
+    body: RawBody,
+) -> Result<HttpResponse, Problem> {
+    let (code, secret) = path.into_inner();
+    take(&request, &code, Some(secret), &ctx, body).await
+}
+
+/// A sender that asks us to prove who we are.
+#[utoipa::path(get, path = "/webhooks/{marketplace}", tag = "webhooks",
+    params(("marketplace" = String, Path, description = "the connection's code")),
+    responses((status = 200, description = "the answer to the challenge"), (status = 404, description = "no such marketplace"),
+        (status = 405, description = "it asks for none"), (status = 503, description = "not configured")))]
+pub(super) async fn challenge(
+    request: HttpRequest,
+    code: web::Path<String>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
+    let connection = ctx.kit.registry.by_code(&code).filter(|connection| !connection.schemes().is_empty());
+    let connection = connection.filter(|connection| connection.webhook_enabled).ok_or_else(unknown)?;
+    let answer = challenge::answer(&connection, request.query_string()).map_err(intake::IntakeError::Rejected)?;
+    answer.map(|answer| HttpResponse::Ok().json(answer)).ok_or_else(|| Problem::method_not_allowed("POST"))
 }
 
 /// The older shape: the connection comes from a header. A forged one only picks a secret the forger does not have.
@@ -66,24 +105,47 @@ pub(super) async fn receive(
         (status = 503, description = "not stored: send it again")))]
 pub(super) async fn older(request: HttpRequest, ctx: web::Data<Context>, body: RawBody) -> Result<HttpResponse, Problem> {
     let code = request.headers().get("x-marketplace-id").and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
-    take(&request, &code, &ctx, body).await
+    take(&request, &code, None, &ctx, body).await
 }
 
-async fn take(request: &HttpRequest, code: &str, ctx: &Context, body: RawBody) -> Result<HttpResponse, Problem> {
-    let connection = ctx.kit.registry.by_code(code).filter(|connection| !connection.adapter.schemes().is_empty());
+async fn take(
+    request: &HttpRequest,
+    code: &str,
+    path_secret: Option<String>,
+    ctx: &Context,
+    body: RawBody,
+) -> Result<HttpResponse, Problem> {
+    let connection = ctx.kit.registry.by_code(code).filter(|connection| !connection.schemes().is_empty());
     let Some(connection) = connection else { return Err(unknown()) };
     if !connection.webhook_enabled {
         // Without a secret nothing passes, and the sender is told to come back rather than that nobody lives here.
-        let configured = connection.adapter.schemes().iter().any(|scheme| !connection.secrets(scheme.secret).is_empty());
-        return Err(if configured {
-            unknown()
-        } else {
-            intake::IntakeError::Rejected(crate::pipeline::verify::Rejection::NoSecret).into()
-        });
+        return Err(if connection.can_verify() { unknown() } else { intake::IntakeError::Rejected(Rejection::NoSecret).into() });
     }
-    let inbound = Inbound { connection, headers: headers(request.headers()), body: body.0, received_at: ctx.kit.clock.now() };
-    let Receipt { id, duplicate } = intake::receive(&ctx.kit, &ctx.writer, inbound).await?;
-    Ok(HttpResponse::Ok().json(super::shapes::ReceiptView { received: true, id: id.to_string(), duplicate }))
+    let now = ctx.kit.clock.now();
+    if challenge::is_form_ping(&connection, &body.0) {
+        return Ok(HttpResponse::Ok().json(challenge::name_version_time(now)));
+    }
+    let door = Door {
+        method: "POST",
+        path_query: request.uri().path_and_query().map_or(String::new(), |path| path.as_str().to_owned()),
+        client: client::address(request, &ctx.settings.server.trusted_proxies),
+        path_secret,
+    };
+    let inbound = Inbound { connection, headers: headers(request.headers()), body: body.0, received_at: now, door };
+    Ok(match intake::receive(&ctx.kit, &ctx.writer, inbound).await? {
+        Taken::Ping => HttpResponse::Ok().json(challenge::name_version_time(now)),
+        Taken::Logged(receipt, ack) => acknowledge(receipt, ack, now),
+    })
+}
+
+fn acknowledge(receipt: Receipt, ack: Ack, now: Timestamp) -> HttpResponse {
+    let Receipt { id, duplicate } = receipt;
+    match ack {
+        Ack::Receipt => HttpResponse::Ok().json(super::shapes::ReceiptView { received: true, id: id.to_string(), duplicate }),
+        Ack::Fixed(body) => HttpResponse::Ok().content_type("application/json").body(body),
+        Ack::NameVersionTime => HttpResponse::Ok().json(challenge::name_version_time(now)),
+        Ack::NoContent => HttpResponse::NoContent().finish(),
+    }
 }
 
 fn unknown() -> Problem {

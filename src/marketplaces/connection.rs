@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Adapter;
+use super::scheme::Scheme;
+use super::{Adapter, schemes};
 use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::order::Fulfilment;
 use crate::domain::rule::Rule;
@@ -106,6 +107,22 @@ impl Connection {
         at.is_some_and(|at| at < self.feed_since)
     }
 
+    /// How its webhooks prove themselves, strongest first: the scheme its account names, else its adapter's own.
+    pub fn schemes(&self) -> &[Scheme] {
+        match scheme_name(&*self.adapter, &self.account) {
+            Some(name) => schemes::named(name).unwrap_or(&[]),
+            None => self.adapter.schemes(),
+        }
+    }
+
+    /// Whether every secret is there without which nothing could be believed.
+    pub fn can_verify(&self) -> bool {
+        self.schemes().iter().any(|scheme| {
+            let by_key_id = matches!(scheme.key, super::scheme::KeyForm::Remote { .. });
+            by_key_id || !self.secrets(scheme.needed_secret()).is_empty()
+        })
+    }
+
     /// Whether pushes to it leave by themselves.
     pub fn pushes(&self) -> bool {
         self.adapter.traits().push == super::PushStyle::Request && self.policy.push_enabled && self.status == Status::Active
@@ -114,6 +131,15 @@ impl Connection {
     pub fn is_storefront(&self) -> bool {
         self.code == STORE
     }
+}
+
+/// The scheme that the account's settings name. Only our own schema can be signed in any way: another adapter's sender signs as
+/// it does.
+pub fn scheme_name<'a>(adapter: &dyn Adapter, account: &'a serde_json::Map<String, serde_json::Value>) -> Option<&'a str> {
+    if adapter.id() != "generic" {
+        return None;
+    }
+    account.get("scheme").and_then(serde_json::Value::as_str)
 }
 
 /// The code of the own storefront, which always exists.

@@ -7,7 +7,7 @@ use super::json::{self, Fields};
 use super::wire::Method;
 use super::{
     Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits,
-    Unreadable, Verdict, scheme,
+    Unreadable, Verdict, schemes,
 };
 use crate::domain::fact::{DeltaReason, Fact, Item, LineFact, OrderFact, StockDelta, StockObservation};
 use crate::domain::order::LineUpdate;
@@ -30,7 +30,7 @@ impl Generic {
                 own_cancel_restock: None,
                 batch_max: 1,
             },
-            schemes: [scheme::standard(SECRET), scheme::stamped(SECRET), scheme::plain(SECRET)],
+            schemes: [schemes::standard(SECRET), schemes::stamped(SECRET), schemes::plain(SECRET)],
         }
     }
 }
@@ -43,6 +43,8 @@ impl Default for Generic {
 
 const SECRET: &str = "webhook_secret";
 const API_KEY: &str = "api_key";
+/// What a challenge is answered with, where the scheme has one.
+const VERIFICATION_TOKEN: &str = "verification_token";
 
 impl Adapter for Generic {
     fn id(&self) -> &'static str {
@@ -58,7 +60,7 @@ impl Adapter for Generic {
     }
 
     fn secrets(&self) -> &[&'static str] {
-        &[SECRET, API_KEY]
+        &[SECRET, API_KEY, Scheme::PATH_SECRET, VERIFICATION_TOKEN]
     }
 
     fn read(&self, incoming: Incoming<'_>) -> Reading {

@@ -7,6 +7,7 @@
 pub mod connection;
 pub mod json;
 pub mod scheme;
+pub mod schemes;
 pub mod wire;
 
 pub mod generic;

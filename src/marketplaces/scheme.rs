@@ -1,35 +1,68 @@
-//! Signature schemes are data: which header, which algorithm, what is signed, how it is written. `pipeline/verify` does the rest,
-//! the same for all.
+//! Signature schemes are data: which header, which algorithm, what is signed, how it is written, what is answered.
+//! `pipeline/verify` does the rest, the same for all; nothing here can let a request through. The rows stand in `schemes`.
 
-/// How one kind of signature is made and written.
-#[derive(Clone, Debug)]
+/// How one kind of sender proves itself.
+#[derive(Clone, Copy, Debug)]
 pub struct Scheme {
     pub name: &'static str,
-    /// The header that carries the signature; a scheme applies when it is present.
+    /// The header that carries the signature; the scheme applies when it is present. Unsigned senders have none.
     pub header: &'static str,
-    /// Headers of which at least one must be present too, for the scheme to apply; once it applies, all must be.
+    /// Headers of which at least one must be present too, for the scheme to apply; once it applies, all that are signed must be.
     pub with: &'static [&'static str],
     pub algorithm: Algorithm,
     pub encoding: Encoding,
     pub format: Format,
     pub content: &'static [Part],
     pub key: KeyForm,
-    pub timestamp: Option<&'static str>,
-    pub id: Option<&'static str>,
+    pub timestamp: Option<Stamp>,
+    /// Where the event's id stands. Only places that the signature covers: a header outside it could be changed by whoever
+    /// replays a captured request, and would make the same sale a second one.
+    pub id: Option<IdSource>,
     /// The name of the secret in the connection's settings.
     pub secret: &'static str,
+    pub challenge: Option<Challenge>,
+    pub ping: Option<Ping>,
+    pub ack: Ack,
+    pub trust: Trust,
+    pub require: &'static [Require],
+    /// Ranges it sends from, unless the account names others in `allowed_ips`. Empty: from anywhere.
+    pub ips: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     HmacSha256,
+    HmacSha512,
+    /// Legacy: kept for senders that offer nothing better.
+    HmacSha1,
+    Ed25519,
+    EcdsaP256Sha256,
+    /// Legacy: the digest is weak, the curve is not.
+    EcdsaP256Sha1,
+    RsaSha256,
+    /// The header holds the secret itself.
+    StaticToken,
+    /// Nothing is signed: a secret path, the sender's addresses and the account's own number stand in.
+    Unsigned,
+}
+
+impl Algorithm {
+    /// Whether whoever can verify can also sign.
+    pub const fn is_symmetric(self) -> bool {
+        matches!(self, Self::HmacSha256 | Self::HmacSha512 | Self::HmacSha1)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Either case.
     Hex,
+    /// With or without padding.
     Base64,
+    /// The URL-safe alphabet, with or without padding.
+    Base64Url,
+    /// As it is written: static tokens.
+    Text,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +71,10 @@ pub enum Format {
     Single { prefix: &'static str },
     /// Several, separated by spaces, each `version,signature`; those of this version count.
     SpaceList { version: &'static str },
+    /// `t=…,v1=…,v1=…`: those of this version count.
+    KeyValues { version: &'static str },
+    /// Base64 of a JSON object with these fields.
+    Json { signature: &'static str, key_id: &'static str },
 }
 
 /// A piece of what is signed.
@@ -45,8 +82,23 @@ pub enum Format {
 pub enum Part {
     Id,
     Timestamp,
-    Dot,
     Body,
+    Text(&'static str),
+    /// The address the sender was given, as the account's `webhook_url` says it; we may be behind a proxy that changes it.
+    Url,
+    Method,
+    PathQuery,
+    BodySha256Hex,
+    Header(&'static str),
+    Query(&'static str),
+    /// In lower case.
+    QueryLower(&'static str),
+    /// Of the body, by JSON pointer.
+    Json(&'static str),
+    /// A value of the account's settings, such as the application's key.
+    Account(&'static str),
+    /// The names in the header's `h` tag, then their values, each list closed with a dot.
+    SignedHeaders,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,47 +106,117 @@ pub enum KeyForm {
     /// The secret's UTF-8 bytes.
     Utf8,
     /// Base64 after an optional prefix.
-    Base64 { prefix: &'static str },
+    Base64 {
+        prefix: &'static str,
+    },
+    Hex,
+    /// As WordPress keeps it: `&amp;` in the settings is `&` in the key.
+    HtmlDecoded,
+    /// The secret is a public key: DER or a bare key, in base64 after an optional prefix, or PEM.
+    Public {
+        prefix: &'static str,
+    },
+    /// A public key that the header names; asked for once at `path` and kept.
+    Remote {
+        path: &'static str,
+        pointer: &'static str,
+    },
 }
 
-/// `id.timestamp.body`, as Standard Webhooks and the older shape with an id both sign.
-pub const ID_TIMESTAMP_BODY: &[Part] = &[Part::Id, Part::Dot, Part::Timestamp, Part::Dot, Part::Body];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Seconds,
+    Millis,
+    Rfc3339,
+    /// Seconds or milliseconds, told apart by their size.
+    ByMagnitude,
+}
 
-/// Standard Webhooks (HMAC).
-pub const fn standard(secret: &'static str) -> Scheme {
-    Scheme {
-        name: "standard",
-        header: "webhook-signature",
-        with: &["webhook-id", "webhook-timestamp"],
-        algorithm: Algorithm::HmacSha256,
-        encoding: Encoding::Base64,
-        format: Format::SpaceList { version: "v1" },
-        content: ID_TIMESTAMP_BODY,
-        key: KeyForm::Base64 { prefix: "whsec_" },
-        timestamp: Some("webhook-timestamp"),
-        id: Some("webhook-id"),
-        secret,
+/// Where the signed time stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    Header(&'static str, Unit),
+    /// In the signature header itself.
+    Tag(&'static str, Unit),
+    /// In the body, by JSON pointer.
+    Json(&'static str, Unit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdSource {
+    Header(&'static str),
+    /// In the body, by JSON pointer.
+    Json(&'static str),
+}
+
+/// How a sender makes sure that we are who we say, by GET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// `{field: hex(SHA-256(query + token + url))}`; the token is a secret of its own.
+    Hashed { query: &'static str, token: &'static str, field: &'static str },
+    /// `{field: "sha256=" + base64(HMAC(query))}` with the scheme's own secret.
+    Signed { query: &'static str, field: &'static str },
+}
+
+/// What is no event: it is answered and forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ping {
+    /// An unsigned form with this one field and a number in it.
+    Form { field: &'static str },
+    /// A body, authentic like any other, with this value at this pointer; answered with name, version and time.
+    Json { pointer: &'static str, value: &'static str },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// Ours: id and whether it was known.
+    Receipt,
+    /// These very bytes, as JSON.
+    Fixed(&'static str),
+    /// Who we are and what time it is.
+    NameVersionTime,
+    NoContent,
+}
+
+/// How far an authentic body is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It is applied.
+    Full,
+    /// It only says where to look: the order is fetched by API.
+    Hint,
+}
+
+/// A value of the body that must be the account's own: without a signature it is one more thing a stranger would have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Require {
+    pub pointer: &'static str,
+    pub account: &'static str,
+}
+
+impl Scheme {
+    /// The name of the secret that must stand in the address, where a connection has one.
+    pub const PATH_SECRET: &'static str = "path_secret";
+    /// The name of the account's list of ranges it sends from.
+    pub const ALLOWED_IPS: &'static str = "allowed_ips";
+    /// The name of the account's own address for webhooks, as the sender knows it.
+    pub const WEBHOOK_URL: &'static str = "webhook_url";
+    /// The name of the account's public keys by their ids.
+    pub const PUBLIC_KEYS: &'static str = "public_keys";
+
+    /// The version a list of signatures must name for this scheme to apply.
+    pub const fn version(&self) -> Option<&'static str> {
+        match self.format {
+            Format::SpaceList { version } | Format::KeyValues { version } => Some(version),
+            Format::Single { .. } | Format::Json { .. } => None,
+        }
     }
-}
 
-/// The older shape with an id and a time: both are signed.
-pub const fn stamped(secret: &'static str) -> Scheme {
-    Scheme {
-        name: "stamped",
-        header: "x-webhook-signature",
-        with: &["x-webhook-id", "x-webhook-timestamp"],
-        algorithm: Algorithm::HmacSha256,
-        encoding: Encoding::Hex,
-        format: Format::Single { prefix: "sha256=" },
-        content: ID_TIMESTAMP_BODY,
-        key: KeyForm::Utf8,
-        timestamp: Some("x-webhook-timestamp"),
-        id: Some("x-webhook-id"),
-        secret,
+    /// The secret without which nothing can be believed.
+    pub const fn needed_secret(&self) -> &'static str {
+        match self.algorithm {
+            Algorithm::Unsigned => Self::PATH_SECRET,
+            _ => self.secret,
+        }
     }
-}
-
-/// The older shape: the body alone is signed.
-pub const fn plain(secret: &'static str) -> Scheme {
-    Scheme { name: "plain", with: &[], content: &[Part::Body], timestamp: None, id: None, ..stamped(secret) }
 }

@@ -25,7 +25,7 @@ use crate::domain::ids::{ListingId, MovementId, ProductId};
 use crate::domain::listing::{OwnChange, Position, PushWindow, expected_after};
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
-use crate::marketplaces::{Connection, Incoming, StockFeed, Verdict};
+use crate::marketplaces::{Connection, StockFeed, Verdict};
 
 /// Applies a group of new log rows and writes down what became of each.
 pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
@@ -89,44 +89,44 @@ impl super::writer::Command for ApplyDue {
         let count = due.len();
         for row in due {
             match read_again(tx, row) {
-                Some(Ok(one)) => one_by_itself(tx, vec![one]).await?,
-                Some(Err(unreadable)) => webhooks::settle(&mut tx.conn, &[unreadable], tx.now).await?,
-                None => {}
+                Ok(one) => one_by_itself(tx, vec![one]).await?,
+                Err(result) => webhooks::settle(&mut tx.conn, &[result], tx.now).await?,
             }
         }
         Ok(count)
     }
 }
 
-/// A logged row was verified when it came in; its bytes are read again by the adapter of today. What that still cannot read
-/// stays failed: it must not count as handled because somebody tried it again.
-fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Option<Result<Logged, WebhookResult>> {
-    let connection = tx.kit.registry.by_id(row.marketplace_id)?;
-    let reading = connection.adapter.read(Incoming { body: &row.payload, limits: tx.kit.limits.json });
-    let facts = match reading.verdict {
-        Verdict::Facts(facts) => facts,
-        Verdict::Ignored => Vec::new(),
-        Verdict::Failed(error) => {
-            return Some(Err(WebhookResult {
-                id: row.id,
-                status: "failed",
-                error_code: Some(error.code),
-                error_message: Some(error.message),
-                effect: None,
-                failed_attempts: 1,
-                next_attempt_at: None,
-            }));
-        }
-    };
-    let (id, event_key, received_at) = (row.id, row.event_key, row.created_at);
+/// A logged row was verified when it came in; its bytes are read again by the adapter of today. What still cannot be used is
+/// settled as that: it must neither count as done nor stay in line for ever.
+fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult> {
+    let PendingWebhook { id, event_key, created_at: received_at, retry_count, .. } = row;
     let (source, parked) = (source(&row.source), row.error_code.as_deref() == Some("unmapped"));
-    let retry_count = row.retry_count;
-    Some(Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false }))
+    let settled = |status, error_code, error_message| WebhookResult {
+        id,
+        status,
+        error_code,
+        error_message,
+        effect: None,
+        failed_attempts: 0,
+        next_attempt_at: None,
+    };
+    let Some(connection) = tx.kit.registry.by_id(row.marketplace_id) else {
+        return Err(settled("failed", Some("not-served"), Some("its marketplace is not declared any more".to_owned())));
+    };
+    let reading = super::normalise::again(&connection, &event_key, &row.payload, tx.kit.limits.json);
+    match reading.verdict {
+        Verdict::Facts(facts) => {
+            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false })
+        }
+        Verdict::Ignored => Err(settled("ignored", None, None)),
+        Verdict::Failed(error) => Err(settled("failed", Some(error.code), Some(error.message))),
+    }
 }
 
 /// The items of a logged row that lead nowhere, each with its order's id where it has one.
 pub(super) async fn waiting_items(tx: &mut Tx<'_>, row: PendingWebhook) -> Result<Vec<(Item, Option<String>)>, DbError> {
-    let Some(Ok(logged)) = read_again(tx, row) else { return Ok(Vec::new()) };
+    let Ok(logged) = read_again(tx, row) else { return Ok(Vec::new()) };
     let list = [logged];
     let resolved = resolve(tx, &list).await?;
     let nowhere = |index: usize, n: usize| resolved.get(&(0, index, n)).is_none_or(|r| *r == Resolution::Unmapped);

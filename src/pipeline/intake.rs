@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::verify::{self, Inbound, Rejection, Verified};
 use super::writer::{WriteError, Writer};
-use super::{Kit, normalise};
+use super::{Kit, challenge, normalise};
 use crate::db::DbError;
 use crate::domain::ids::WebhookId;
 use crate::domain::time::Timestamp;
+use crate::marketplaces::scheme::Ack;
 use crate::marketplaces::{Connection, Reading};
 
 /// A verified and read webhook, on its way to the writer.
@@ -37,18 +38,39 @@ pub enum IntakeError {
     NotWritten(#[from] WriteError<DbError>),
 }
 
+/// What became of a request that was believed.
+#[derive(Clone, Copy, Debug)]
+pub enum Taken {
+    Logged(Receipt, Ack),
+    /// No event: the sender only wants to know that we are there.
+    Ping,
+}
+
 /// Verify → read → log and apply in one transaction → answer. Nothing is answered before its row is durable.
-pub async fn receive(kit: &Kit, writer: &Writer, inbound: Inbound) -> Result<Receipt, IntakeError> {
+pub async fn receive(kit: &Kit, writer: &Writer, inbound: Inbound) -> Result<Taken, IntakeError> {
     let code = inbound.connection.code.clone();
-    let verified = verify::verify(inbound, kit.limits.timestamp_tolerance).inspect_err(|rejection| {
+    if let Some((kid, scheme)) = verify::wanted_key(&inbound) {
+        kit.keys.learn(&inbound.connection, &kid, &scheme, inbound.received_at).await;
+    }
+    let (marketplace, now) = (inbound.connection.id, inbound.received_at);
+    let key = |kid: &str| kit.keys.find(marketplace, kid, now);
+    let verified = verify::verify(inbound, kit.limits.timestamp_tolerance, &key).map_err(|(rejection, inbound)| {
         kit.metrics.webhook(&code, rejection.label());
+        kit.rejected.push(&inbound, rejection);
+        rejection
     })?;
+    if challenge::is_ping(&verified.scheme, &verified.body) {
+        kit.metrics.webhook(&code, "ping");
+        return Ok(Taken::Ping);
+    }
+    kit.pulse.beat(marketplace, now);
+    let ack = verified.scheme.ack;
     let started = kit.clock.elapsed();
     let arrival = normalise::webhook(verified, kit.limits.json);
     let receipt = writer.receive(arrival).await.inspect_err(|_| kit.metrics.webhook(&code, "not_written"))?;
     kit.metrics.webhook(&code, if receipt.duplicate { "duplicate" } else { "accepted" });
     kit.metrics.ack_seconds.observe((kit.clock.elapsed().saturating_sub(started)).as_secs_f64());
-    Ok(receipt)
+    Ok(Taken::Logged(receipt, ack))
 }
 
 impl Arrival {
@@ -70,6 +92,11 @@ impl Arrival {
 
     pub fn signature(&self) -> &str {
         &self.verified.signature
+    }
+
+    /// The kept headers, as a JSON object.
+    pub fn headers(&self) -> &str {
+        &self.verified.headers
     }
 
     pub fn key_id(&self) -> &str {

@@ -88,7 +88,7 @@ fn row<'a>(id: WebhookId, arrival: &'a Arrival) -> NewWebhook<'a> {
         explicit_id: arrival.explicit_id(),
         body_hash: arrival.body_hash(),
         payload: arrival.body(),
-        headers: "{}",
+        headers: arrival.headers(),
         signature: Some(arrival.signature()),
         key_id: Some(arrival.key_id()),
         status,

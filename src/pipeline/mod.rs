@@ -14,6 +14,12 @@
 
 pub mod intake;
 pub mod verify;
+pub mod challenge;
+pub mod keys;
+pub mod rejected;
+pub mod replay;
+pub mod retention;
+pub mod silence;
 pub mod normalise;
 pub mod writer;
 pub mod log;
@@ -64,6 +70,11 @@ pub struct Kit {
     pub chance: Chance,
     pub registry: Registry,
     pub metrics: Arc<Metrics>,
+    pub keys: keys::Keys,
+    pub rejected: rejected::RejectedList,
+    pub pulse: silence::Pulse,
+    /// Whether a bulk replay is under way: one at a time.
+    pub replaying: Arc<std::sync::atomic::AtomicBool>,
     pub limits: Limits,
     /// The allocation rules above products and listings.
     pub rules: RuleBook,

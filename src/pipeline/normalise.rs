@@ -4,15 +4,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::breakage::{self, Breakage};
 use super::intake::Arrival;
-use super::verify::Verified;
+use super::verify::{Verified, json_text};
 use crate::domain::fact::{Fact, StockDelta};
-use crate::marketplaces::{Incoming, Reading, Unreadable, Verdict, json};
+use crate::marketplaces::scheme::Trust;
+use crate::marketplaces::{Connection, Incoming, Reading, Unreadable, Verdict, json};
 
 /// Reads a verified request. What cannot be used is an arrival too: it is kept, with the reason.
 pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
     let reading = verified.connection.adapter.read(Incoming { body: &verified.body, limits });
     let body_hash: [u8; 32] = Sha256::digest(&verified.body).into();
-    let (event_key, explicit_id) = match (&verified.id, &reading.natural_key) {
+    let reading = believed(&verified, reading);
+    let id = verified.id.clone().or_else(|| id_in_body(&verified));
+    let (event_key, explicit_id) = match (&id, &reading.natural_key) {
         (Some(id), _) => (format!("id:{id}"), true),
         (None, Some(key)) => (key.clone(), false),
         // Nothing to go by: the same bytes are the same event. Facts never pass here, see `without_identity`.
@@ -21,6 +24,37 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
     let event_key = if breakage::is(Breakage::NoDedupe) { breakage::never_again(event_key) } else { event_key };
     let reading = if explicit_id { reading } else { without_identity(reading) };
     Arrival::new(verified, reading, event_key, explicit_id, body_hash)
+}
+
+/// Reads a logged row once more, with the adapter of today and under the same rules as when it came in.
+pub fn again(connection: &Connection, event_key: &str, body: &[u8], limits: json::Limits) -> Reading {
+    let reading = connection.adapter.read(Incoming { body, limits });
+    let only_hints = !connection.schemes().is_empty() && connection.schemes().iter().all(|scheme| scheme.trust == Trust::Hint);
+    let reading = if only_hints { no_hint(connection, reading) } else { reading };
+    if event_key.starts_with("body:") { without_identity(reading) } else { reading }
+}
+
+/// Longest id that is taken from a body.
+const ID_MAX: usize = 256;
+
+fn id_in_body(verified: &Verified) -> Option<String> {
+    json_text(&verified.body, verified.id_pointer?).filter(|id| !id.is_empty() && id.len() <= ID_MAX)
+}
+
+/// What nobody signed says where to look, no more, unless the account says that it is to be believed.
+fn believed(verified: &Verified, reading: Reading) -> Reading {
+    if verified.scheme.trust == Trust::Hint { no_hint(&verified.connection, reading) } else { reading }
+}
+
+fn no_hint(connection: &Connection, reading: Reading) -> Reading {
+    let trusted = connection.account.get("trust").and_then(serde_json::Value::as_str) == Some("full");
+    match &reading.verdict {
+        Verdict::Facts(_) if !trusted => {
+            let message = "this sender's bodies are hints: the order is to be fetched, or account.trust set to \"full\"";
+            Reading { verdict: Verdict::Failed(Unreadable::new("hint-only", message)), ..reading }
+        }
+        _ => reading,
+    }
 }
 
 /// Two equal sales are real, and a repeat looks just the same: a change that carries neither id nor time is not guessed at.

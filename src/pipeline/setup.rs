@@ -16,8 +16,9 @@ use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::order::Fulfilment;
 use crate::domain::rule::{Rounding, Rule};
 use crate::domain::time::Timestamp;
-use crate::marketplaces::connection::{Policy, STORE, Status};
-use crate::marketplaces::{Connection, Kind, PushStyle, StockFeed, registry};
+use crate::marketplaces::connection::{Policy, STORE, Status, scheme_name};
+use crate::marketplaces::scheme::{KeyForm, Scheme};
+use crate::marketplaces::{Adapter, Connection, Kind, PushStyle, StockFeed, registry, schemes};
 use crate::settings::{self, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride, Settings};
 
 /// Writes down what the settings declare, and makes the live connections.
@@ -32,6 +33,8 @@ pub enum SetupError {
     UnknownAdapter { code: String, adapter: String, known: String },
     #[error("marketplaces.{code}: the adapter {adapter} has no secret {name:?}; it has {known}")]
     UnknownSecret { code: String, adapter: String, name: String, known: String },
+    #[error("marketplaces.{code}.account.scheme: there is no scheme {name:?}; there are {known}")]
+    UnknownScheme { code: String, name: String, known: String },
     #[error("marketplaces.{code}: base_url is needed to push to it")]
     NoBaseUrl { code: String },
     #[error("marketplaces.{code}: there is no location {location:?}")]
@@ -127,7 +130,10 @@ fn connection(
     if traits.push == PushStyle::Request && policy.push_enabled && settings.base_url.is_none() {
         return Err(SetupError::NoBaseUrl { code });
     }
-    let heard = settings.secrets.keys().any(|name| adapter.schemes().iter().any(|scheme| scheme.secret == name));
+    let schemes = schemes(settings, &*adapter)?;
+    let by_key_id = |scheme: &Scheme| matches!(scheme.key, KeyForm::Remote { .. });
+    let heard = schemes.iter().any(|s| by_key_id(s) || settings.secrets.contains_key(s.needed_secret()));
+    let webhook_enabled = !schemes.is_empty() && settings.webhook_enabled.unwrap_or(heard);
     Ok(Connection {
         id,
         name: settings.name.as_deref().unwrap_or(&code).to_owned(),
@@ -139,7 +145,7 @@ fn connection(
         feed_since,
         currency: settings.currency.map(|c| c.to_string()),
         status: if settings.enabled == Some(false) { Status::Paused } else { Status::Active },
-        webhook_enabled: !adapter.schemes().is_empty() && settings.webhook_enabled.unwrap_or(heard),
+        webhook_enabled,
         policy,
         locations: locations(settings, places)?,
         adapter,
@@ -169,7 +175,7 @@ impl Declare {
             stock_feed: made.stock_feed.as_str(),
             currency: made.currency.as_deref(),
             declared_in: if made.code == STORE { "builtin" } else { "file" },
-            supports_webhooks: !made.adapter.schemes().is_empty(),
+            supports_webhooks: !made.schemes().is_empty(),
             webhook_enabled: made.webhook_enabled,
             webhook_url: None,
             rule: "{}",
@@ -189,6 +195,16 @@ impl Declare {
         }
         Ok(())
     }
+}
+
+/// How its webhooks prove themselves; a scheme that is not known would mean that nothing ever gets in.
+fn schemes<'a>(settings: &MarketplaceSettings, adapter: &'a dyn Adapter) -> Result<&'a [Scheme], SetupError> {
+    let Some(name) = scheme_name(adapter, &settings.account) else { return Ok(adapter.schemes()) };
+    schemes::named(name).ok_or_else(|| SetupError::UnknownScheme {
+        code: settings.code.clone(),
+        name: name.to_owned(),
+        known: schemes::names().collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn locations(settings: &MarketplaceSettings, places: &[(LocationId, String)]) -> Result<Vec<LocationId>, SetupError> {

@@ -1,21 +1,30 @@
 //! Inbound → Verified. The only place that decides whether a webhook is authentic, and the only maker of `Verified`.
 //!
 //! The raw bytes are verified, as they came. Every live secret is tried, tags are compared in constant time and without an early
-//! exit, and of several schemes the strongest one present decides.
+//! exit, and of several schemes the strongest one present decides. Files: `header` reads what is offered, `content` renders what
+//! was signed, `tag` does the arithmetic, `place` looks at who knocks where.
 
+mod content;
+mod header;
+mod place;
+pub mod sign;
+mod tag;
+pub mod telegram;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq as _};
+use serde_json::{Map, Value};
 
 use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
-use crate::marketplaces::scheme::{Algorithm, Encoding, Format, KeyForm, Part, Scheme};
+use crate::marketplaces::scheme::{Algorithm, IdSource, KeyForm, Scheme, Stamp};
+use crate::settings::Secret;
+pub use place::json_text;
+pub use tag::public_key;
 
 /// A request as it came in, not yet believed.
 #[derive(Debug)]
@@ -25,6 +34,19 @@ pub struct Inbound {
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Bytes,
     pub received_at: Timestamp,
+    pub door: Door,
+}
+
+/// Who knocked, and where.
+#[derive(Clone, Debug, Default)]
+pub struct Door {
+    pub method: &'static str,
+    /// Path and query, as they came.
+    pub path_query: String,
+    /// The client's address; `None` where nobody can say.
+    pub client: Option<IpAddr>,
+    /// The last part of the address, where it has one.
+    pub path_secret: Option<String>,
 }
 
 /// A request whose signature was checked over these very bytes.
@@ -34,11 +56,16 @@ pub struct Verified {
     pub connection: Arc<Connection>,
     pub body: Bytes,
     pub received_at: Timestamp,
-    /// The delivery's id, where the scheme signs one.
+    /// The event's id, where the scheme signs one in a header.
     pub id: Option<String>,
+    /// Where in the body its id stands, where the scheme has it there.
+    pub id_pointer: Option<&'static str>,
     pub signature: String,
     /// Which of the live secrets verified: the first letters of its fingerprint.
     pub key_id: String,
+    pub scheme: Scheme,
+    /// Names and values worth keeping, as a JSON object; never a credential.
+    pub headers: String,
     // Only this file can fill it.
     _proof: (),
 }
@@ -58,9 +85,20 @@ pub enum Rejection {
     TooNew,
     #[error("the signed time cannot be read")]
     BadTimestamp,
+    #[error("the key that the header names is not known")]
+    UnknownKey,
+    #[error("the address it came from is not one of the sender's")]
+    WrongClient,
+    #[error("the secret part of the address is missing or wrong")]
+    WrongPath,
+    #[error("it is about another account")]
+    OtherAccount,
     /// Not the sender's fault: no secret is set, so nothing may pass.
     #[error("no secret is configured")]
     NoSecret,
+    /// Not the sender's fault either.
+    #[error("the account's {0} is not configured, and the signature covers it")]
+    NotConfigured(&'static str),
 }
 
 impl Rejection {
@@ -72,143 +110,119 @@ impl Rejection {
             Self::TooOld => "too_old",
             Self::TooNew => "too_new",
             Self::BadTimestamp => "bad_timestamp",
+            Self::UnknownKey => "unknown_key",
+            Self::WrongClient => "wrong_client",
+            Self::WrongPath => "wrong_path",
+            Self::OtherAccount => "other_account",
             Self::NoSecret => "no_secret",
+            Self::NotConfigured(_) => "not_configured",
         }
     }
 }
 
-/// Longest header value that is looked at: a signature list of ten SHA-512 tags fits.
-const HEADER_MAX: usize = 2_048;
-/// Signatures looked at in one list.
-const LIST_MAX: usize = 10;
+/// What is to be judged, apart from where it came from: a request of the hub, or one by hand.
+pub struct Claim<'a> {
+    pub headers: &'a [(String, Vec<u8>)],
+    pub body: &'a [u8],
+    pub received_at: Timestamp,
+    pub tolerance: Duration,
+    pub door: &'a Door,
+    pub account: &'a Map<String, Value>,
+    pub secrets: &'a BTreeMap<String, Vec<Secret>>,
+    /// Public keys that a header may name.
+    pub public_key: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+}
 
-pub fn verify(inbound: Inbound, tolerance: Duration) -> Result<Verified, Rejection> {
-    let scheme = choose(&inbound)?;
-    let secrets = inbound.connection.secrets(scheme.secret);
-    if secrets.is_empty() {
+/// A signature that holds.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub scheme: Scheme,
+    pub id: Option<String>,
+    pub signature: String,
+    pub key_id: String,
+}
+
+pub fn verify(
+    inbound: Inbound,
+    tolerance: Duration,
+    public_key: &dyn Fn(&str) -> Option<Vec<u8>>,
+) -> Result<Verified, (Rejection, Inbound)> {
+    let claim = Claim {
+        headers: &inbound.headers,
+        body: &inbound.body,
+        received_at: inbound.received_at,
+        tolerance,
+        door: &inbound.door,
+        account: &inbound.connection.account,
+        secrets: &inbound.connection.secrets,
+        public_key,
+    };
+    let proof = match judge(inbound.connection.schemes(), &claim) {
+        Ok(proof) => proof,
+        Err(rejection) => return Err((rejection, inbound)),
+    };
+    let headers = header::kept(&inbound.headers, &proof.scheme);
+    let Inbound { connection, body, received_at, .. } = inbound;
+    let Proof { scheme, id, signature, key_id } = proof;
+    let id_pointer = match scheme.id {
+        Some(IdSource::Json(pointer)) => Some(pointer),
+        Some(IdSource::Header(_)) | None => None,
+    };
+    Ok(Verified { connection, body, received_at, id, id_pointer, signature, key_id, scheme, headers, _proof: () })
+}
+
+/// Whether a claim holds under the strongest of these schemes that is present.
+pub fn judge(schemes: &[Scheme], claim: &Claim<'_>) -> Result<Proof, Rejection> {
+    let scheme = header::choose(schemes, claim.headers)?;
+    place::path(scheme, claim)?;
+    place::client(scheme, claim)?;
+    let (signature, key_id, id) = match scheme.algorithm {
+        // The address was the proof.
+        Algorithm::Unsigned => (String::new(), place::path_key_id(claim), None),
+        _ => signed(scheme, claim)?,
+    };
+    place::account(scheme, claim)?;
+    Ok(Proof { scheme: *scheme, id, signature, key_id })
+}
+
+fn signed(scheme: &Scheme, claim: &Claim<'_>) -> Result<(String, String, Option<String>), Rejection> {
+    let remote = matches!(scheme.key, KeyForm::Remote { .. });
+    let secrets = claim.secrets.get(scheme.secret).map_or(&[][..], Vec::as_slice);
+    if secrets.is_empty() && !remote {
         return Err(Rejection::NoSecret);
     }
-    let header = single(&inbound, scheme.header)?.ok_or(Rejection::NoSignature)?;
-    let offered = signatures(scheme, header)?;
-    let id = scheme.id.map(|name| required(&inbound, name)).transpose()?;
-    let stamp = scheme.timestamp.map(|name| required(&inbound, name)).transpose()?;
-    if let Some(stamp) = stamp {
-        within(stamp, inbound.received_at, tolerance)?;
-    }
-    let mut key_id = None;
-    for secret in secrets {
-        let tag = tag(scheme, secret.expose(), id, stamp, &inbound.body)?;
-        // Every pair is compared, whole, whatever came out before.
-        let mut matched = Choice::from(0);
-        for signature in &offered {
-            matched |= signature.ct_eq(&tag);
-        }
-        if bool::from(matched) && key_id.is_none() {
-            key_id = Some(secret.fingerprint().chars().take(8).collect());
-        }
-    }
-    let key_id = key_id.ok_or(Rejection::BadSignature)?;
-    let (id, signature) = (id.map(str::to_owned), header.to_owned());
-    let Inbound { connection, body, received_at, .. } = inbound;
-    Ok(Verified { connection, body, received_at, id, signature, key_id, _proof: () })
-}
-
-/// The strongest scheme whose header is there.
-fn choose(inbound: &Inbound) -> Result<&Scheme, Rejection> {
-    let has = |name: &str| inbound.headers.iter().any(|(known, _)| known == name);
-    let schemes = inbound.connection.adapter.schemes();
-    let applies = |scheme: &&Scheme| has(scheme.header) && (scheme.with.is_empty() || scheme.with.iter().any(|name| has(name)));
-    schemes.iter().find(applies).ok_or(Rejection::NoSignature)
-}
-
-/// A header that may stand once: of two, nobody could say which the sender meant.
-fn single<'i>(inbound: &'i Inbound, name: &str) -> Result<Option<&'i str>, Rejection> {
-    let mut found = inbound.headers.iter().filter(|(known, _)| known == name);
-    let (Some((_, value)), None) = (found.next(), found.next()) else {
-        return if inbound.headers.iter().any(|(known, _)| known == name) { Err(Rejection::BadFormat) } else { Ok(None) };
+    let offer = header::read(scheme, claim.headers)?;
+    let id = match scheme.id {
+        Some(IdSource::Header(name)) => Some(header::required(claim.headers, name)?),
+        Some(IdSource::Json(_)) | None => None,
     };
-    if value.len() > HEADER_MAX {
-        return Err(Rejection::BadFormat);
-    }
-    std::str::from_utf8(value).map(|text| Some(text.trim())).map_err(|_| Rejection::BadFormat)
-}
-
-/// A header that is part of what is signed. A dot inside would make the signed content ambiguous.
-fn required<'i>(inbound: &'i Inbound, name: &str) -> Result<&'i str, Rejection> {
-    let value = single(inbound, name)?.ok_or(Rejection::BadFormat)?;
-    let good = !value.is_empty() && value.len() <= 256 && !value.contains('.') && value.chars().all(|c| c.is_ascii_graphic());
-    if good { Ok(value) } else { Err(Rejection::BadFormat) }
-}
-
-fn within(stamp: &str, now: Timestamp, tolerance: Duration) -> Result<(), Rejection> {
-    let digits = !stamp.is_empty() && stamp.len() <= 11 && stamp.bytes().all(|b| b.is_ascii_digit());
-    let seconds: i64 =
-        if digits { stamp.parse().map_err(|_| Rejection::BadTimestamp)? } else { return Err(Rejection::BadTimestamp) };
-    let (now, tolerance) = (now.seconds(), i64::try_from(tolerance.as_secs()).unwrap_or(i64::MAX));
-    match seconds {
-        _ if seconds < now.saturating_sub(tolerance) => Err(Rejection::TooOld),
-        _ if seconds > now.saturating_add(tolerance) => Err(Rejection::TooNew),
-        _ => Ok(()),
-    }
-}
-
-type Tag = [u8; 32];
-
-/// The tags a header offers, decoded; those that cannot be of this algorithm are left out.
-fn signatures(scheme: &Scheme, header: &str) -> Result<Vec<Tag>, Rejection> {
-    let texts: Vec<&str> = match scheme.format {
-        Format::Single { prefix } => vec![header.strip_prefix(prefix).unwrap_or(header)],
-        Format::SpaceList { version } => {
-            let of_version = |part: &'_ str| part.split_once(',').filter(|(tag, _)| *tag == version).map(|(_, text)| text.len());
-            let parts = header.split(' ').take(LIST_MAX);
-            parts
-                .filter(|part| of_version(part).is_some())
-                .filter_map(|part| part.split_once(',').map(|(_, text)| text))
-                .collect()
-        }
+    let stamp = match scheme.timestamp {
+        Some(Stamp::Header(name, unit)) => Some((header::required(claim.headers, name)?, unit)),
+        Some(Stamp::Tag(_, unit)) => Some((offer.stamp.ok_or(Rejection::BadFormat)?, unit)),
+        Some(Stamp::Json(..)) | None => None,
     };
-    let tags: Vec<Tag> = texts.into_iter().filter_map(|text| decode(scheme.encoding, text)).collect();
-    if tags.is_empty() { Err(Rejection::BadFormat) } else { Ok(tags) }
+    if let Some((stamp, unit)) = stamp {
+        header::within(stamp, unit, claim.received_at, claim.tolerance)?;
+    }
+    let content = content::render(scheme, claim, &offer, id, stamp.map(|(text, _)| text))?;
+    let key_id = if remote {
+        tag::with_named_key(scheme, claim, &offer, &content)?
+    } else {
+        tag::with_secrets(scheme, secrets, &offer, &content)?
+    };
+    // Only now is the body worth reading.
+    if let Some(Stamp::Json(pointer, unit)) = scheme.timestamp {
+        let text = place::json_text(claim.body, pointer).ok_or(Rejection::BadTimestamp)?;
+        header::within(&text, unit, claim.received_at, claim.tolerance)?;
+    }
+    Ok((offer.raw.to_owned(), key_id.ok_or(Rejection::BadSignature)?, id.map(str::to_owned)))
 }
 
-fn decode(encoding: Encoding, text: &str) -> Option<Tag> {
-    let mut tag = Tag::default();
-    match encoding {
-        Encoding::Hex => hex::decode_to_slice(text, &mut tag).ok()?,
-        Encoding::Base64 => {
-            let bytes = STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()?;
-            tag = bytes.try_into().ok()?;
-        }
-    }
-    Some(tag)
-}
-
-/// The MAC over the scheme's content, fed in pieces: the body is never copied.
-fn tag(scheme: &Scheme, secret: &str, id: Option<&str>, stamp: Option<&str>, body: &[u8]) -> Result<Tag, Rejection> {
-    let Algorithm::HmacSha256 = scheme.algorithm;
-    let key = key_bytes(scheme.key, secret).ok_or(Rejection::NoSecret)?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| Rejection::NoSecret)?;
-    for part in scheme.content {
-        match part {
-            Part::Id => mac.update(id.unwrap_or_default().as_bytes()),
-            Part::Timestamp => mac.update(stamp.unwrap_or_default().as_bytes()),
-            Part::Dot => mac.update(b"."),
-            Part::Body => mac.update(body),
-        }
-    }
-    Ok(mac.finalize().into_bytes().into())
-}
-
-/// The MAC's key, as the scheme derives it from the secret's text.
-pub fn key_bytes(form: KeyForm, secret: &str) -> Option<Vec<u8>> {
-    match form {
-        KeyForm::Utf8 => Some(secret.as_bytes().to_vec()),
-        KeyForm::Base64 { prefix } => {
-            let text = secret.strip_prefix(prefix).unwrap_or(secret);
-            // A secret that is no base64 is used as it is written, so that one secret serves both shapes.
-            Some(STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).unwrap_or_else(|_| secret.as_bytes().to_vec()))
-        }
-    }
+/// The id of the public key that a request names, where its scheme works that way: it may have to be asked for first.
+pub fn wanted_key(inbound: &Inbound) -> Option<(String, Scheme)> {
+    let scheme = header::choose(inbound.connection.schemes(), &inbound.headers).ok()?;
+    matches!(scheme.key, KeyForm::Remote { .. }).then_some(())?;
+    header::read(scheme, &inbound.headers).ok()?.key_id.map(|kid| (kid, *scheme))
 }
 
 #[cfg(test)]

@@ -86,11 +86,20 @@ impl DatabaseSettings {
 pub struct AuthSettings {
     pub bootstrap_admin_token: Option<Secret>,
     pub storefront_keys: Vec<Secret>,
+    pub telegram_bots: Vec<Secret>,
+    pub telegram_max_age_s: u64,
 }
+
+durations!(AuthSettings { telegram_max_age = from_secs(telegram_max_age_s) });
 
 impl AuthSettings {
     pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
-        Self { bootstrap_admin_token: s.secret("bootstrap_admin_token"), storefront_keys: s.secrets("storefront_keys") }
+        Self {
+            bootstrap_admin_token: s.secret("bootstrap_admin_token"),
+            storefront_keys: s.secrets("storefront_keys"),
+            telegram_bots: s.secrets("telegram_bots"),
+            telegram_max_age_s: s.need("telegram_max_age_s", whole(60..=604_800)),
+        }
     }
 }
 
@@ -139,6 +148,8 @@ pub struct IngestSettings {
     pub retry_cap_ms: u64,
     pub attempts_max: u32,
     pub per_connection_in_flight: usize,
+    pub silence_factor: u32,
+    pub silence_min_s: u64,
 }
 
 durations!(IngestSettings {
@@ -146,6 +157,7 @@ durations!(IngestSettings {
     timestamp_tolerance = from_secs(timestamp_tolerance_s),
     retry_base = from_millis(retry_base_ms),
     retry_cap = from_millis(retry_cap_ms),
+    silence_min = from_secs(silence_min_s),
 });
 
 impl IngestSettings {
@@ -163,6 +175,8 @@ impl IngestSettings {
             retry_cap_ms: s.need("retry_cap_ms", whole(1..=24 * HOUR_MS)),
             attempts_max: s.need("attempts_max", whole(1..=1_000)),
             per_connection_in_flight: s.need("per_connection_in_flight", whole(1..=100_000)),
+            silence_factor: s.need("silence_factor", whole(2..=10_000)),
+            silence_min_s: s.need("silence_min_s", whole(60..=2_592_000)),
         }
     }
 

@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
 use super::*;
 use crate::domain::ids::MarketplaceId;
 use crate::domain::order::Fulfilment;
@@ -46,8 +49,9 @@ fn check(secrets: &[&str], headers: &[(&str, &str)], body: &str, now: i64) -> Re
         headers: headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         received_at: Timestamp::from_seconds(now),
+        door: Door::default(),
     };
-    verify(inbound, Duration::from_secs(300)).map(|verified| verified.id)
+    verify(inbound, Duration::from_secs(300), &|_| None).map(|verified| verified.id).map_err(|(rejection, _)| rejection)
 }
 
 /// Published by the Standard Webhooks libraries and by Svix.

@@ -6,9 +6,15 @@ use super::*;
 const GOOD: &str = "T9x!kd82LmQz-71bvWq0sYpR4-uJ5hNc";
 
 fn env() -> Env {
-    [("UZUM_SECRET", GOOD), ("OTHER_SECRET", "Zq7-wLr2kX9vTn4bYc6mHs8pJd3fGa1e"), ("WEAK_SECRET", "changeme"), ("BLANK", "")]
-        .into_iter()
-        .collect()
+    [
+        ("UZUM_SECRET", GOOD),
+        ("OTHER_SECRET", "Zq7-wLr2kX9vTn4bYc6mHs8pJd3fGa1e"),
+        ("PATH_SECRET", "Bw5-xTq8nM3rKz7vHc2yFj9sLd6gPa4e"),
+        ("WEAK_SECRET", "changeme"),
+        ("BLANK", ""),
+    ]
+    .into_iter()
+    .collect()
 }
 
 fn with(pairs: &[(&str, &str)]) -> Env {
@@ -78,7 +84,8 @@ fn every_default_is_explained() {
 fn the_example_marketplace_loads() {
     let example: Vec<&str> =
         DEFAULTS.lines().skip_while(|line| *line != "# [[marketplaces]]").map(|line| line.trim_start_matches("# ")).collect();
-    let text = example.join("\n").replace("file:/run/secrets/uzum_old", "env:OTHER_SECRET");
+    let text =
+        example.join("\n").replace("file:/run/secrets/uzum_old", "env:OTHER_SECRET").replace("env:UZUM_PATH", "env:PATH_SECRET");
     let (settings, warnings) = load(&text).unwrap();
     assert_eq!(warnings, []);
     let uzum = settings.marketplaces.first().unwrap();

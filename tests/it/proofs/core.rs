@@ -23,7 +23,7 @@ use stockhub::marketplaces::{Connection, Outcome};
 use stockhub::pipeline::catalogue::{CreateListing, CreateProduct};
 use stockhub::pipeline::intake::{self, Receipt};
 use stockhub::pipeline::push::{Claim, Claimed, Ended, PushLimits, Settle};
-use stockhub::pipeline::verify::Inbound;
+use stockhub::pipeline::verify::{self, Inbound};
 use stockhub::simulator::webhooks::{Door, Signer, headers};
 
 use crate::support::database::TestDatabase;
@@ -130,8 +130,12 @@ impl Core {
             headers: made.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value.into_bytes())).collect(),
             body: Bytes::from(body),
             received_at: self.now(),
+            door: verify::Door { method: "POST", path_query: format!("/webhooks/{code}"), client: None, path_secret: None },
         };
-        intake::receive(&self.app.context.kit, &self.app.context.writer, inbound).await.expect("it is taken")
+        match intake::receive(&self.app.context.kit, &self.app.context.writer, inbound).await.expect("it is taken") {
+            intake::Taken::Logged(receipt, _) => receipt,
+            intake::Taken::Ping => panic!("it is no ping"),
+        }
     }
 
     /// What the pusher would send now; from here on it is under way.

@@ -29,6 +29,11 @@ pub const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef-0123456789";
 pub const STORE_KEY: &str = "test-storefront-key-0123456789abcdef-01234";
 pub const SECRET: &str = "test-webhook-secret-0123456789abcdef";
 
+/// The secret part of an address.
+pub const PATH: &str = "test-path-secret-0123456789abcdef-01234";
+/// What a challenge is answered with.
+pub const TOKEN: &str = "test-verification-token-0123456789abcdef";
+
 /// How a test's hub differs from the plain one: more settings, other marketplaces.
 pub struct Plan {
     /// Codes of simulated marketplaces with the generic schema, each with a shop of its own.
@@ -176,7 +181,7 @@ impl Hub {
 
 pub fn settings(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> Settings {
     let text = settings_text(database, plan, shops);
-    let env: Env = [("T_ADMIN", ADMIN_TOKEN), ("T_STORE", STORE_KEY), ("T_SECRET", SECRET)]
+    let env: Env = [("T_ADMIN", ADMIN_TOKEN), ("T_STORE", STORE_KEY), ("T_SECRET", SECRET), ("T_PATH", PATH), ("T_TOKEN", TOKEN)]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
@@ -186,7 +191,10 @@ pub fn settings(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> S
 
 /// The same as a file, for a hub in a process of its own; its environment must hold T_ADMIN, T_STORE and T_SECRET.
 pub fn settings_text(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> String {
-    let mut text = format!("[server]\nbind = \"127.0.0.1:0\"\nworkers = 1\nshutdown_timeout_s = {}\n", plan.shutdown_timeout_s);
+    let mut text = format!(
+        "[server]\nbind = \"127.0.0.1:0\"\nworkers = 1\nshutdown_timeout_s = {}\ntrusted_proxies = [\"127.0.0.1/32\"]\n",
+        plan.shutdown_timeout_s
+    );
     // A plan with a section of its own brings its own key.
     if !database.is_sqlite() && !plan.sections.contains("[security]") {
         text += &format!("[security]\nmaster_key = \"{}\"\n", "ab".repeat(32));

@@ -4,3 +4,4 @@ pub mod http;
 pub mod hub;
 pub mod shop;
 pub mod webhook;
+pub mod signing;
