@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::auth::{Role, require};
 use super::csv;
-use super::extract::{Params, Raw, parse};
+use super::extract::{Operator, Params, Raw, parse};
 use super::problem::{FieldError, Problem};
 use super::write::{Write, write};
 use crate::context::Context;
@@ -66,7 +66,7 @@ pub(super) async fn post(
     request: HttpRequest,
     params: Params<CountParams>,
     ctx: web::Data<Context>,
-    body: Raw,
+    body: Raw<Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let table = body.is("text/csv");

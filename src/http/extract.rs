@@ -97,34 +97,44 @@ pub struct Body<T, N = Anybody> {
 const BODY_MAX: usize = 256 * 1024;
 
 /// A body as it came, for the doors that take tables too.
-pub struct Raw {
+pub struct Raw<N = Anybody> {
     pub bytes: Bytes,
     kind: String,
+    needed: PhantomData<N>,
 }
 
 /// Longest table of an import.
 const RAW_MAX: usize = 4 * 1024 * 1024;
 
-impl Raw {
+impl<N> Raw<N> {
     pub fn is(&self, kind: &str) -> bool {
         self.kind.eq_ignore_ascii_case(kind)
     }
 }
 
-impl FromRequest for Raw {
+impl<N: Needs> FromRequest for Raw<N> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
+            admit::<N>(&request).await?;
             refuse_encoding(&request)?;
             let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
             let kind = kind.split(';').next().unwrap_or("").trim().to_owned();
             let bytes = read_body(&request, &mut payload, RAW_MAX, deadline(&request)).await?;
-            Ok(Self { bytes, kind })
+            Ok(Self { bytes, kind, needed: PhantomData })
         })
     }
+}
+
+/// Who asks is looked at before what he sends is read.
+async fn admit<N: Needs>(request: &HttpRequest) -> Result<(), Problem> {
+    let Some(role) = N::ROLE else { return Ok(()) };
+    let ctx = request.app_data::<web::Data<Context>>();
+    let ctx = ctx.ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
+    auth::require(request, ctx, role).await.map(|_| ())
 }
 
 fn deadline(request: &HttpRequest) -> Duration {
@@ -140,11 +150,7 @@ impl<T: DeserializeOwned + 'static, N: Needs> FromRequest for Body<T, N> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let ctx = request.app_data::<web::Data<Context>>();
-            let ctx = ctx.ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
-            if let Some(role) = N::ROLE {
-                auth::require(&request, ctx, role).await?;
-            }
+            admit::<N>(&request).await?;
             refuse_encoding(&request)?;
             if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
                 let detail = "send Content-Type: application/json";

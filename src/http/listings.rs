@@ -52,6 +52,7 @@ pub(super) async fn create(
     let (Some(connection), Ok(components), true) = (connection, components, errors.is_empty()) else {
         return Err(Problem::invalid(errors));
     };
+    let by_sku = shape.sku.is_some();
     let names: Vec<&str> = components.iter().map(|(sku, _)| sku.as_str()).collect();
     let target = Some(format!("{}/{}", connection.code, names.join("+")));
     let command = CreateListing {
@@ -67,7 +68,14 @@ pub(super) async fn create(
     };
     let show = |view: ListingView| (StatusCode::CREATED, json!(ListingShape::from(view)));
     let (caller, request, body) = (&caller, &request, &body.bytes[..]);
-    write(&ctx, Write { caller, request, body, action: "listing.create", target, command, show }).await
+    let answer = write(&ctx, Write { caller, request, body, action: "listing.create", target, command, show }).await;
+    // The field as it was sent: a listing of one product names it on top.
+    answer.map_err(|mut problem| {
+        problem.errors.iter_mut().filter(|_| by_sku).for_each(|error| {
+            error.field = error.field.replace("/components/0/", "/");
+        });
+        problem
+    })
 }
 
 /// Parts of one listing.

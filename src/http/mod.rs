@@ -52,6 +52,14 @@ pub use tokens::CreateToken;
 
 /// Every route of the hub. Fixed names stand before patterns that would take them.
 pub fn configure(cfg: &mut ServiceConfig) {
+    doors(cfg);
+    goods(cfg);
+    operations(cfg);
+    cfg.configure(realtime::configure).default_service(web::to(nothing_here));
+}
+
+/// Where marketplaces, shops and those who watch the hub knock.
+fn doors(cfg: &mut ServiceConfig) {
     cfg.service(at("/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
         .service(at("/api/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
         .service(at("/webhooks/{marketplace}", "GET, POST", [get().to(webhooks::challenge), post().to(webhooks::receive)]))
@@ -66,7 +74,16 @@ pub fn configure(cfg: &mut ServiceConfig) {
             "DELETE, GET",
             [delete().to(reservations::release), get().to(reservations::show_one)],
         ))
-        .service(at("/v1/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
+        .service(at("/healthz", "GET", [get().to(health::alive)]))
+        .service(at("/readyz", "GET", [get().to(health::ready)]))
+        .service(at("/metrics", "GET", [get().to(health::metrics)]))
+        .service(at("/openapi.json", "GET", [get().to(openapi::serve)]))
+        .service(at("/demo/buy", "POST", [post().to(demo::buy)]));
+}
+
+/// What there is to sell, how much of it, and what each marketplace is shown.
+fn goods(cfg: &mut ServiceConfig) {
+    cfg.service(at("/v1/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/topup", "POST", [post().to(stock::top_up)]))
         .service(at("/v1/admin/products/{sku}/explain", "GET", [get().to(products::explain)]))
@@ -86,8 +103,12 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
         .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
-        .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]))
-        .service(at("/v1/admin/orders", "GET, POST", [get().to(orders::list), post().to(orders::place_manual)]))
+        .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
+}
+
+/// What came in, what went out, what needs a person, and who may do what.
+fn operations(cfg: &mut ServiceConfig) {
+    cfg.service(at("/v1/admin/orders", "GET, POST", [get().to(orders::list), post().to(orders::place_manual)]))
         .service(at("/v1/admin/orders/{id}/cancel", "POST", [post().to(order_changes::cancel)]))
         .service(at("/v1/admin/orders/{id}/return", "POST", [post().to(order_changes::take_back)]))
         .service(at("/v1/admin/orders/{id}/ship", "POST", [post().to(order_changes::ship)]))
@@ -115,14 +136,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]))
         .service(at("/v1/admin/marketplaces", "GET", [get().to(lists::marketplaces)]))
         .service(at("/v1/admin/tokens", "GET, POST", [get().to(tokens::list), post().to(tokens::create)]))
-        .service(at("/v1/admin/tokens/{id}", "DELETE", [delete().to(tokens::revoke)]))
-        .service(at("/healthz", "GET", [get().to(health::alive)]))
-        .service(at("/readyz", "GET", [get().to(health::ready)]))
-        .service(at("/metrics", "GET", [get().to(health::metrics)]))
-        .service(at("/openapi.json", "GET", [get().to(openapi::serve)]))
-        .service(at("/demo/buy", "POST", [post().to(demo::buy)]))
-        .configure(realtime::configure)
-        .default_service(web::to(nothing_here));
+        .service(at("/v1/admin/tokens/{id}", "DELETE", [delete().to(tokens::revoke)]));
 }
 
 /// An address and what it takes; anything else is 405 with `Allow`.

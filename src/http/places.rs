@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::auth::{Role, require};
-use super::extract::Body;
+use super::extract::{Admin, Body, Operator};
 use super::page::Page;
 use super::problem::{FieldError, Problem};
 use super::shapes::{ProductView, text};
@@ -93,7 +93,7 @@ pub(super) async fn list(request: HttpRequest, ctx: web::Data<Context>) -> Resul
 pub(super) async fn create(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<NewLocation>,
+    body: Body<NewLocation, Admin>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Admin).await?;
     let shape = &body.value;
@@ -141,7 +141,7 @@ pub(super) struct TransferShape {
 pub(super) async fn transfer(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<TransferShape>,
+    body: Body<TransferShape, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;

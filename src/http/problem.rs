@@ -394,6 +394,8 @@ impl From<MapError> for Problem {
                 "it names neither a product nor a SKU: make the listing by hand, it then applies by itself",
             ),
             MapError::NotDeclared => Self::conflict("marketplace-not-declared", "its marketplace is not declared any more"),
+            // It is mapped to one product, which stands on top of what was sent.
+            MapError::Catalogue(CatalogueError::UnknownComponent(_)) => CatalogueError::UnknownSku.into(),
             MapError::Catalogue(error) => error.into(),
             MapError::Change(error) => error.into(),
             MapError::Database(error) => error.into(),

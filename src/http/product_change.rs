@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use super::auth::{Role, require};
-use super::extract::Body;
+use super::extract::{Body, Operator};
 use super::problem::{FieldError, Problem};
 use super::shapes::{MoneyShape, OversellPolicy, ProductView, text};
 use super::write::{Write, write};
@@ -51,7 +51,7 @@ pub(super) async fn change(
     request: HttpRequest,
     sku: web::Path<String>,
     ctx: web::Data<Context>,
-    body: Body<ProductChange>,
+    body: Body<ProductChange, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let unknown = || Problem::not_found("unknown-sku", "there is no product with this SKU");

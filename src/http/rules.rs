@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
-use super::extract::Body;
+use super::extract::{Admin, Body, Needs, Operator};
 use super::problem::{FieldError, Problem};
 use super::write::{Write, write};
 use crate::ask;
@@ -124,7 +124,7 @@ fn shown(text: &str) -> Result<HttpResponse, Problem> {
 pub(super) async fn set_hub(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<RuleBody>,
+    body: Body<RuleBody, Admin>,
 ) -> Result<HttpResponse, Problem> {
     set(&request, &ctx, &body, Scope::Hub, "hub".into()).await
 }
@@ -139,11 +139,10 @@ pub(super) async fn set_marketplace(
     request: HttpRequest,
     code: web::Path<String>,
     ctx: web::Data<Context>,
-    body: Body<RuleBody>,
+    body: Body<RuleBody, Admin>,
 ) -> Result<HttpResponse, Problem> {
-    let scope = marketplace(&ctx, &code).map(|connection| Scope::Marketplace(connection.id));
-    require(&request, &ctx, Role::Admin).await?;
-    set(&request, &ctx, &body, scope?, code.into_inner()).await
+    let scope = Scope::Marketplace(marketplace(&ctx, &code)?.id);
+    set(&request, &ctx, &body, scope, code.into_inner()).await
 }
 
 #[utoipa::path(put, path = "/v1/admin/products/{sku}/rule", tag = "rules", params(("sku" = String, Path)), request_body = RuleBody,
@@ -156,7 +155,7 @@ pub(super) async fn set_product(
     request: HttpRequest,
     sku: web::Path<String>,
     ctx: web::Data<Context>,
-    body: Body<RuleBody>,
+    body: Body<RuleBody, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let sku = sku.into_inner();
     set(&request, &ctx, &body, Scope::Product(sku.clone()), sku).await
@@ -172,15 +171,15 @@ pub(super) async fn set_listing(
     request: HttpRequest,
     id: web::Path<String>,
     ctx: web::Data<Context>,
-    body: Body<RuleBody>,
+    body: Body<RuleBody, Operator>,
 ) -> Result<HttpResponse, Problem> {
     set(&request, &ctx, &body, Scope::Listing(listing(&id)?), id.into_inner()).await
 }
 
-async fn set(
+async fn set<N: Needs>(
     request: &HttpRequest,
     ctx: &web::Data<Context>,
-    body: &Body<RuleBody>,
+    body: &Body<RuleBody, N>,
     scope: Scope,
     target: String,
 ) -> Result<HttpResponse, Problem> {

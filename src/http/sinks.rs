@@ -8,7 +8,7 @@ use url::{Host, Url};
 use uuid::Uuid;
 
 use super::auth::{Role, require};
-use super::extract::Body;
+use super::extract::{Admin, Body};
 use super::page::Page;
 use super::problem::{FieldError, Problem};
 use super::shapes::text;
@@ -125,7 +125,11 @@ impl Command for Create {
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 408, description = "too slow"),
         (status = 413, description = "too large"), (status = 415, description = "no JSON"), (status = 422, description = "names each field"),
         (status = 503, description = "try again")))]
-pub(super) async fn create(request: HttpRequest, ctx: web::Data<Context>, body: Body<NewSink>) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(
+    request: HttpRequest,
+    ctx: web::Data<Context>,
+    body: Body<NewSink, Admin>,
+) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Admin).await?;
     if request.headers().contains_key("idempotency-key") {
         // The kept answer would hold the secret itself.

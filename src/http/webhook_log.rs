@@ -10,7 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
-use super::extract::Body;
+use super::extract::{Body, Operator};
 use super::page::Page;
 use super::problem::{FieldError, Problem};
 use super::write::{Write, write};
@@ -120,7 +120,7 @@ enum Replayable {
 pub(super) async fn replay_many(
     request: HttpRequest,
     ctx: web::Data<Context>,
-    body: Body<ReplayShape>,
+    body: Body<ReplayShape, Operator>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let shape = &body.value;

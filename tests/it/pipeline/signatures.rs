@@ -31,6 +31,10 @@ fn orders_plan() -> Plan {
     Plan { stock_feed: "orders", ..plan() }
 }
 
+fn now(hub: &Hub) -> String {
+    hub.context.kit.clock.now().to_string()
+}
+
 fn seconds_from_now(hub: &Hub, seconds: i64) -> String {
     (hub.context.kit.clock.now().seconds() + seconds).to_string()
 }
@@ -359,11 +363,12 @@ async fn what_cannot_be_read_is_kept_with_the_reason() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_product_waits_for_its_listing() {
     let hub = Hub::with(plan()).await;
-    let body = sold("UZUM-CASE-9", 8, 2, AT);
+    hub.unlisted("CASE-9", 8).await;
+    let body = sold("UZUM-CASE-9", 8, 2, &now(&hub));
     let row = hub.delivered("uzum", &body).await;
     assert_eq!((&row["status"], &row["error_code"]), (&json!("unmapped"), &json!("unmapped")));
     assert_eq!(hub.deliver("uzum", &body).await.json()["duplicate"], true);
-    hub.product("CASE-9", 8).await;
+    hub.list("CASE-9").await;
     let row = becomes(&hub, &row, "processed").await;
     assert_eq!(row["effect"]["movements"].as_array().map(Vec::len), Some(1), "{row}");
     assert_eq!((hub.available("CASE-9").await, hub.available("PHONE-001").await), (6, 50));
@@ -373,7 +378,8 @@ async fn an_unknown_product_waits_for_its_listing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_mapped_lines_of_an_order_do_not_wait_for_the_others() {
     let hub = Hub::with(orders_plan()).await;
-    let order = json!({"event": "order.created", "order_id": "A-1", "timestamp": AT, "items": [
+    hub.unlisted("CASE-9", 10).await;
+    let order = json!({"event": "order.created", "order_id": "A-1", "timestamp": now(&hub), "items": [
         {"order_item_id": "1", "sku": "PHONE-001", "quantity": 2},
         {"order_item_id": "2", "sku": "CASE-9", "quantity": 3},
         {"order_item_id": "3", "marketplace_product_id": "UZUM-PHONE-001", "quantity": 1},
@@ -382,7 +388,7 @@ async fn the_mapped_lines_of_an_order_do_not_wait_for_the_others() {
     assert_eq!((&row["status"], hub.available("PHONE-001").await), (&json!("unmapped"), 47), "{row}");
     assert!(row["error_message"].as_str().unwrap().contains("CASE-9"));
     assert_eq!(row["effect"]["movements"].as_array().map(Vec::len), Some(2));
-    hub.product("CASE-9", 10).await;
+    hub.list("CASE-9").await;
     becomes(&hub, &row, "processed").await;
     assert_eq!((hub.available("CASE-9").await, hub.available("PHONE-001").await), (7, 47), "and nothing twice");
     assert_eq!((hub.sales("PHONE-001").await.len(), hub.sales("CASE-9").await.len()), (2, 1));
