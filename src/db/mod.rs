@@ -6,6 +6,8 @@
 mod conn;
 pub mod error;
 mod migrate;
+#[cfg(test)]
+mod plans;
 pub mod sql;
 mod types;
 mod url;

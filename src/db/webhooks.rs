@@ -1,6 +1,6 @@
 //! The log of everything that came in, whatever door it came through.
 
-use super::conn::{Conn, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
+use super::conn::{Conn, execute_exactly, fetch_all, fetch_optional, row};
 use super::error::DbError;
 use super::sql::{Rows, statements};
 use crate::domain::ids::{MarketplaceId, WebhookId};
@@ -24,7 +24,8 @@ statements! {
     WEBHOOKS_DUE = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, retry_count, occurred_at, \
             created_at FROM marketplace_webhooks \
         WHERE status IN ('pending', 'retry') AND (next_attempt_at IS NULL OR next_attempt_at <= $1) ORDER BY created_at, id LIMIT $2 {for update}");
-    WEBHOOKS_UNPROCESSED = both("SELECT COUNT(*) FROM marketplace_webhooks WHERE status IN ('pending', 'retry') AND marketplace_id = $1");
+    // One is enough to know.
+    WEBHOOKS_WAITING = both("SELECT id FROM marketplace_webhooks WHERE status IN ('pending', 'retry') AND marketplace_id = $1 LIMIT 1");
     WEBHOOKS_PAGE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
@@ -136,9 +137,9 @@ pub async fn due(conn: &mut Conn<'_>, now: Timestamp, limit: i64) -> Result<Vec<
     fetch_all!(conn, WEBHOOKS_DUE, PendingWebhook, now, limit)
 }
 
-/// How many rows of a marketplace are logged but not applied yet.
-pub async fn unprocessed(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<i64, DbError> {
-    Ok(fetch_one!(conn, WEBHOOKS_UNPROCESSED, (i64,), marketplace)?.0)
+/// Whether anything of a marketplace is logged but not applied yet.
+pub async fn any_waiting(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<bool, DbError> {
+    Ok(fetch_optional!(conn, WEBHOOKS_WAITING, (WebhookId,), marketplace)?.is_some())
 }
 
 /// Puts every unmapped row of a marketplace back in line, after its mapping changed.

@@ -95,7 +95,7 @@ impl Command for Claim {
             tracing::warn!(marketplace.id = %self.marketplace, taken, "pushes of unknown end are made again");
         }
         pushes::confirm_due(&mut tx.conn, self.marketplace, tx.now).await?;
-        let settled = webhooks::unprocessed(&mut tx.conn, self.marketplace).await? == 0;
+        let settled = !webhooks::any_waiting(&mut tx.conn, self.marketplace).await?;
         let due = pushes::due(&mut tx.conn, self.marketplace, tx.now, self.limit, settled).await?;
         let mut items = Vec::new();
         if !due.is_empty() {

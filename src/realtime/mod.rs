@@ -39,6 +39,7 @@ use actix_web::web::{self, ServiceConfig};
 
 pub use self::engine::{Engine, Interest, Since, Snapshot};
 pub use self::settings::{RealtimeLimits, RealtimeSettings};
+pub(crate) use self::stats::LAG_BOUNDS_MS;
 pub use self::stats::RealtimeStats;
 pub use self::table::Published;
 
