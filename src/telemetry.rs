@@ -188,11 +188,28 @@ pub fn realtime_text(stats: &crate::realtime::RealtimeStats) -> String {
     for (name, help, value) in counters {
         let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}");
     }
+    lag_text(&mut text, stats);
     let _ = writeln!(text, "# HELP fanout_closes Closes by code.\n# TYPE fanout_closes counter");
     for (code, count) in &stats.closes {
         let _ = writeln!(text, "fanout_closes_total{{code=\"{code}\"}} {count}");
     }
     text
+}
+
+/// A histogram by hand, because the room counts without a lock.
+fn lag_text(text: &mut String, stats: &crate::realtime::RealtimeStats) {
+    use std::fmt::Write as _;
+    let _ = writeln!(
+        text,
+        "# HELP fanout_lag_ms Published to written to every socket, in milliseconds.\n# TYPE fanout_lag_ms histogram"
+    );
+    let bounds = crate::realtime::LAG_BOUNDS_MS.iter().map(|bound| format!("{bound}.0")).chain(std::iter::once("+Inf".into()));
+    let mut count = 0;
+    for (bound, of_bucket) in bounds.zip(&stats.lag_counts) {
+        count += of_bucket;
+        let _ = writeln!(text, "fanout_lag_ms_bucket{{le=\"{bound}\"}} {count}");
+    }
+    let _ = writeln!(text, "fanout_lag_ms_sum {}\nfanout_lag_ms_count {count}", stats.lag_sum_us as f64 / 1_000.0);
 }
 
 /// How the log is written.

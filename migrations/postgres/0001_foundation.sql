@@ -142,6 +142,9 @@ CREATE TABLE marketplace_products (
 );
 CREATE INDEX listings_by_sku ON marketplace_products (marketplace_id, marketplace_sku);
 CREATE INDEX listings_dirty ON marketplace_products (marketplace_id, next_push_at) WHERE wanted_version > acked_version;
+CREATE INDEX listings_emptied ON marketplace_products (marketplace_id, next_push_at)
+    WHERE wanted_version > acked_version AND listed_stock = 0;
+CREATE INDEX listings_in_flight ON marketplace_products (marketplace_id, sent_at) WHERE push_state = 'in_flight';
 CREATE INDEX listings_to_confirm ON marketplace_products (marketplace_id, confirm_at) WHERE confirm_at IS NOT NULL;
 
 -- What one unit of a listing is made of: usually one product × 1; a bundle has several rows.
@@ -201,7 +204,10 @@ CREATE TABLE marketplace_webhooks (
     processed_at    BIGINT,
     UNIQUE (marketplace_id, event_key)
 );
-CREATE INDEX webhooks_due ON marketplace_webhooks (marketplace_id, created_at) WHERE status IN ('pending', 'retry');
+-- Oldest first over all marketplaces: what waits is found without passing by what is done.
+CREATE INDEX webhooks_due ON marketplace_webhooks (created_at, id) WHERE status IN ('pending', 'retry');
+CREATE INDEX webhooks_waiting ON marketplace_webhooks (marketplace_id) WHERE status IN ('pending', 'retry');
+CREATE INDEX webhooks_unmapped ON marketplace_webhooks (marketplace_id) WHERE status = 'unmapped';
 CREATE INDEX webhooks_to_handle ON marketplace_webhooks (status, created_at) WHERE status IN ('failed', 'unmapped');
 CREATE INDEX webhooks_created ON marketplace_webhooks (created_at);
 

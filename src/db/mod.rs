@@ -7,6 +7,8 @@ mod conn;
 pub mod error;
 mod migrate;
 pub mod tally;
+#[cfg(test)]
+mod plans;
 pub mod sql;
 mod types;
 mod url;

@@ -8,15 +8,23 @@ use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
 statements! {
-    // Zeros and decreases first. `wanted_version > acked_version` is written as the partial index has it.
+    // Zeros first; of those that have waited longest, decreases first. Both are looked for within a bound, each along an index of
+    // its own, so that a claim costs the same however many listings are behind. The conditions are written as the indexes have them.
     PUSHES_DUE = both("SELECT l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, l.wanted_version, \
             l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, \
             COALESCE(l.marketplace_sku, (SELECT p.sku FROM listing_components c JOIN products p ON p.id = c.product_id \
                 WHERE c.listing_id = l.id ORDER BY p.sku LIMIT 1)) AS sku \
-        FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.wanted_version > l.acked_version AND l.next_push_at <= $2 \
-            AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') AND l.state = 'active' \
-            AND (l.listed_stock = 0 OR l.listed_stock <= COALESCE(l.expected, l.acked_quantity, 0) OR $4 = TRUE \
-                OR l.acked_version = 0) \
+        FROM marketplace_products l WHERE l.id IN ( \
+            SELECT id FROM (SELECT z.id FROM marketplace_products z WHERE z.marketplace_id = $1 \
+                AND z.wanted_version > z.acked_version AND z.listed_stock = 0 AND z.next_push_at <= $2 \
+                AND z.push_state NOT IN ('in_flight', 'blocked', 'paused') AND z.state = 'active' \
+                ORDER BY z.next_push_at LIMIT $3) AS emptied \
+            UNION SELECT id FROM (SELECT d.id FROM marketplace_products d WHERE d.marketplace_id = $1 \
+                AND d.wanted_version > d.acked_version AND d.next_push_at <= $2 \
+                AND d.push_state NOT IN ('in_flight', 'blocked', 'paused') AND d.state = 'active' \
+                AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) OR $4 = TRUE \
+                    OR d.acked_version = 0) \
+                ORDER BY d.next_push_at LIMIT $5) AS waiting) \
         ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
             l.next_push_at, l.id LIMIT $3");
     PUSHES_NEXT_DUE = both("SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = $1 \
@@ -109,6 +117,9 @@ row! {
     }
 }
 
+/// Of so many that wait longest (and never fewer than are asked for) those that lower a number go first.
+const LOOKED_AT: i64 = 64;
+
 /// What is due, at most `limit`. `increases`: whether numbers may be raised now (nothing of this marketplace is unprocessed).
 pub async fn due(
     conn: &mut Conn<'_>,
@@ -117,7 +128,7 @@ pub async fn due(
     limit: i64,
     increases: bool,
 ) -> Result<Vec<DueRow>, DbError> {
-    fetch_all!(conn, PUSHES_DUE, DueRow, marketplace, now, limit, increases)
+    fetch_all!(conn, PUSHES_DUE, DueRow, marketplace, now, limit, increases, limit.saturating_mul(2).max(LOOKED_AT))
 }
 
 /// When to look again: the earliest of what is waiting.

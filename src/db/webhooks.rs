@@ -25,7 +25,8 @@ statements! {
     WEBHOOKS_DUE = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, retry_count, occurred_at, \
             created_at FROM marketplace_webhooks \
         WHERE status IN ('pending', 'retry') AND (next_attempt_at IS NULL OR next_attempt_at <= $1) ORDER BY created_at, id LIMIT $2 {for update}");
-    WEBHOOKS_UNPROCESSED = both("SELECT COUNT(*) FROM marketplace_webhooks WHERE status IN ('pending', 'retry') AND marketplace_id = $1");
+    // One is enough to know.
+    WEBHOOKS_WAITING = both("SELECT id FROM marketplace_webhooks WHERE status IN ('pending', 'retry') AND marketplace_id = $1 LIMIT 1");
     WEBHOOKS_PAGE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
@@ -157,9 +158,9 @@ pub async fn unmapped(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<Pendi
     fetch_optional!(conn, WEBHOOK_UNMAPPED, PendingWebhook, id)
 }
 
-/// How many rows of a marketplace are logged but not applied yet.
-pub async fn unprocessed(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<i64, DbError> {
-    Ok(fetch_one!(conn, WEBHOOKS_UNPROCESSED, (i64,), marketplace)?.0)
+/// Whether anything of a marketplace is logged but not applied yet.
+pub async fn any_waiting(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<bool, DbError> {
+    Ok(fetch_optional!(conn, WEBHOOKS_WAITING, (WebhookId,), marketplace)?.is_some())
 }
 
 /// Puts every unmapped row of a marketplace back in line, after its mapping changed.

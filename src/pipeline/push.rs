@@ -110,7 +110,7 @@ impl Command for Claim {
         if marketplaces::status(&mut tx.conn, self.marketplace).await?.as_deref() != Some(Status::Active.as_str()) {
             return Ok(Claimed::Resting);
         }
-        let settled = webhooks::unprocessed(&mut tx.conn, self.marketplace).await? == 0;
+        let settled = !webhooks::any_waiting(&mut tx.conn, self.marketplace).await?;
         let due = pushes::due(&mut tx.conn, self.marketplace, tx.now, self.limit, settled).await?;
         let mut items = Vec::new();
         if !due.is_empty() {

@@ -248,6 +248,7 @@ async fn run_group(conn: &mut WriteConnection, kit: &Kit, after: &impl AfterComm
             // Before the next group: what follows a committed rule goes by it.
             kit.rules.apply(std::mem::take(&mut effects.rules));
             after.committed(effects);
+            note_lag(kit, &group);
             answer(group, receipts, End::Committed);
             false
         }
@@ -274,6 +275,13 @@ async fn run_group(conn: &mut WriteConnection, kit: &Kit, after: &impl AfterComm
             true
         }
     }
+}
+
+/// How long each webhook of a committed group took, from its last byte to here.
+fn note_lag(kit: &Kit, group: &[Job]) {
+    let now = kit.clock.now();
+    let arrivals = group.iter().filter_map(|job| if let Job::Arrival(arrival, _) = job { Some(arrival) } else { None });
+    arrivals.for_each(|arrival| kit.metrics.update_lag_ms.observe(now.since(arrival.received_at()).as_secs_f64() * 1_000.0));
 }
 
 enum Failed {

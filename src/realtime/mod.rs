@@ -41,6 +41,7 @@ use crate::http::at;
 
 pub use self::engine::{Engine, Interest, Since, Snapshot};
 pub use self::settings::{RealtimeLimits, RealtimeSettings};
+pub(crate) use self::stats::LAG_BOUNDS_MS;
 pub use self::stats::RealtimeStats;
 pub use self::table::Published;
 

@@ -84,6 +84,10 @@ impl State {
 
     pub(super) fn due_groups(&mut self, now: Instant) -> Vec<usize> {
         let head = self.engine.read(Table::head);
+        for group in &mut self.groups {
+            let behind = group.members > 0 && group.cursor < head;
+            group.behind_since = behind.then(|| group.behind_since.unwrap_or(now));
+        }
         let due = |group: &super::Group| group.members > 0 && group.cursor < head && group.due(now) <= now;
         (0..self.groups.len()).filter(|at| due(&self.groups[*at])).collect()
     }

@@ -119,13 +119,16 @@ impl Hub {
     async fn flush(&self) {
         let due = self.with(State::due_groups);
         for group in due {
-            let planned = self.with(|state, now| state.plan(group, now));
+            let (planned, since) = self.with(|state, now| (state.plan(group, now), state.groups[group].behind_since.take()));
             for part in planned.chunks(WRITES_PER_TURN) {
                 self.with(|state, now| part.iter().for_each(|send| state.send(send, now)));
                 if part.len() == WRITES_PER_TURN {
                     tokio::task::yield_now().await;
                 }
             }
+            self.with(|state, now| {
+                since.into_iter().for_each(|since| state.engine.counters().lag.observe(now.saturating_duration_since(since)));
+            });
         }
     }
 

@@ -70,10 +70,11 @@ fn every_route_is_described() {
 fn routes() -> BTreeSet<(String, String)> {
     let tables = [include_str!("../../../src/http/mod.rs"), include_str!("../../../src/realtime/mod.rs")];
     let mut routes = BTreeSet::new();
-    for line in tables.iter().flat_map(|table| table.lines()) {
-        if let Some((_, rest)) = line.split_once("at(\"") {
-            let mut parts = rest.split('"');
-            let (path, methods) = (parts.next().unwrap(), parts.nth(1).expect("its methods on the same line"));
+    for table in tables {
+        // `at("path", "METHODS", ...`, on one line or on several.
+        for rest in table.split("at(").skip(1).filter(|rest| rest.trim_start().starts_with('"')) {
+            let mut quoted = rest.split('"').skip(1).step_by(2);
+            let (path, methods) = (quoted.next().expect("a path"), quoted.next().expect("its methods"));
             routes.extend(methods.split(", ").map(|method| (method.to_owned(), path.to_owned())));
         }
     }

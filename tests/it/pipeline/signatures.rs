@@ -172,7 +172,9 @@ async fn wrong_doors_are_named() {
     for method in ["GET", "PUT", "DELETE"] {
         for path in ["/webhooks/uzum", older] {
             let answer = hub.http.send(method, path, &[], None).await;
-            assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method} {path}");
+            // An address of its own may be asked for a challenge, by the marketplaces that send one.
+            let allow = if path == older || method == "GET" { "POST" } else { "GET, POST" };
+            assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {path}");
             assert_eq!(answer.problem(), "method-not-allowed");
         }
     }
