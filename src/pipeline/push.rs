@@ -330,10 +330,11 @@ impl Pusher {
             .zip(&outcomes)
             .map(|((row, item), outcome)| Ended { row, key: item.idempotency_key(), outcome: outcome.clone(), status })
             .collect();
+        self.settle(ended, sent_at).await;
+        // Counted once it is written down.
         for outcome in &outcomes {
             self.kit.metrics.pushed(&self.connection.code, outcome.name(), took);
         }
-        self.settle(ended, sent_at).await;
         outcomes
     }
 
