@@ -68,7 +68,7 @@ pub(super) async fn record(tx: &mut Tx<'_>, arrivals: &[&Arrival]) -> Result<Rec
                 initial: false,
             }),
             Verdict::Failed(error) if error.code == "no-id" => alerts.push(alert(tx, arrival, "no-id", &error.message)),
-            Verdict::Failed(_) | Verdict::Ignored => {}
+            Verdict::Failed(_) | Verdict::Ignored | Verdict::Hint { .. } => {}
         }
     }
     alerts::open_once(&mut tx.conn, &alerts, tx.now).await?;
@@ -81,6 +81,7 @@ fn row<'a>(id: WebhookId, arrival: &'a Arrival) -> NewWebhook<'a> {
         // It is applied in the transaction that logs it, or nothing of both stands: what is done need not be marked as waiting.
         Verdict::Facts(_) => ("processed", None, None),
         Verdict::Ignored => ("ignored", None, None),
+        Verdict::Hint { .. } => ("failed", Some("hint-only"), Some("the order is to be fetched")),
         Verdict::Failed(error) => ("failed", Some(error.code), Some(error.message.as_str())),
     };
     NewWebhook {
