@@ -120,7 +120,7 @@ impl App {
         kit.keys.connect(outbound.clone());
         let limits = call_limits(&settings, db.url());
         let callers = Callers::new(kit.clone(), db.clone(), writer.clone(), outbound.clone(), sealer.clone(), limits);
-        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
+        let pushers = make_pushers(&settings, &kit, &db, &writer, &callers, &pushers);
         let messenger = messenger(&settings, &sealer)?;
         let publisher = Arc::new(Publisher {
             kit: kit.clone(),
@@ -318,13 +318,31 @@ fn call_limits(settings: &Settings, url: &DatabaseUrl) -> CallLimits {
 fn make_pushers(
     settings: &Settings,
     kit: &Kit,
+    db: &Db,
     writer: &Writer,
-    outbound: &Outbound,
+    callers: &Callers,
     pushers: &Pushers,
-    url: &DatabaseUrl,
 ) -> Vec<Arc<Pusher>> {
+    let limits = push_limits(settings, db.url());
+    let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
+    pushing
+        .map(|connection| {
+            Arc::new(Pusher {
+                kit: kit.clone(),
+                db: db.clone(),
+                writer: writer.clone(),
+                callers: callers.clone(),
+                connection,
+                limits,
+                pushers: pushers.clone(),
+            })
+        })
+        .collect()
+}
+
+fn push_limits(settings: &Settings, url: &DatabaseUrl) -> PushLimits {
     let push = &settings.push;
-    let limits = PushLimits {
+    PushLimits {
         concurrency: push.concurrency,
         backoff_base: push.backoff_base(),
         backoff_cap: push.backoff_cap(),
@@ -332,27 +350,11 @@ fn make_pushers(
         lease: push.lease(),
         breaker: BreakerLimits { failures: push.breaker_failures, open_for: push.breaker_open(), open_cap: push.backoff_cap() },
         batch_max: push.batch_max,
-        // Alone, every change rings; beside other nodes theirs have to be looked for, and the lease renewed.
-        alone: url.is_sqlite(),
+        join: push.join(),
+        verify_cap: push.verify_cap(),
+        // Alone, every change rings; beside other nodes theirs have to be looked for.
         idle: if url.is_sqlite() { Duration::from_secs(60) } else { push.lease() / 3 },
-    };
-    // Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
-    // lease has to run out first.
-    let owner = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
-    let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
-    pushing
-        .map(|connection| {
-            Arc::new(Pusher {
-                kit: kit.clone(),
-                writer: writer.clone(),
-                outbound: outbound.clone(),
-                connection,
-                owner: owner.clone(),
-                limits,
-                pushers: pushers.clone(),
-            })
-        })
-        .collect()
+    }
 }
 
 fn messenger(settings: &Settings, sealer: &Sealer) -> Result<Messenger, StartError> {

@@ -30,6 +30,7 @@ mod rules;
 mod serve;
 mod sinks;
 mod stock;
+mod tasks;
 mod timeline;
 mod tokens;
 mod unmapped;
@@ -103,6 +104,8 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
         .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
+        .service(at("/v1/admin/tasks", "GET", [get().to(tasks::list)]))
+        .service(at("/v1/admin/listings/{id}/pushed", "POST", [post().to(tasks::pushed)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
 }
 

@@ -26,7 +26,7 @@ use crate::context::Context;
         super::places::transfer, super::counts::post, super::timeline::of_product, super::analytics::show,
         super::repair::repair, super::rules::of_hub, super::rules::of_marketplace, super::rules::of_product,
         super::rules::of_listing, super::rules::set_hub, super::rules::set_marketplace, super::rules::set_product,
-        super::rules::set_listing, super::health::alive, super::health::ready, super::health::metrics, serve
+        super::rules::set_listing, super::tasks::list, super::tasks::pushed, super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes, &SecondNames)
 )]

@@ -16,4 +16,5 @@ mod events;
 mod inventory;
 mod pipeline;
 mod proofs;
+mod pushing;
 mod realtime;
