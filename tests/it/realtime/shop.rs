@@ -378,9 +378,8 @@ impl Wire {
     /// Reads on to the close frame; its code.
     pub(super) async fn closed(&mut self) -> Option<u16> {
         loop {
-            match self.frame().await? {
-                (8, payload) => return payload.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]])),
-                _ => {}
+            if let (8, payload) = self.frame().await? {
+                return payload.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]]));
             }
         }
     }
