@@ -294,7 +294,7 @@ impl State {
     ) {
         self.sessions += 1;
         let Some(conn) = self.conns.get(id) else { return };
-        if conn.format == Format::WebSocket && !matches!(conn.wire, Wire::Poll(_)) {
+        if conn.format == Format::WebSocket && !matches!(conn.wire, Wire::Poll(_)) && !self.settings.echoes() {
             let session = format!("{:x}-{:x}", self.engine.id(), self.sessions);
             let hello = Message::Hello {
                 session: &session,
