@@ -16,10 +16,12 @@ use crate::context::Context;
 use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection, tokens};
 use crate::domain::retry::BreakerLimits;
 use crate::http::CreateToken;
-use crate::http::auth::{Role, Tokens, new_token};
+use crate::http::auth::{Role, Tokens, hash, new_token};
 use crate::marketplaces::json;
 use crate::marketplaces::registry::Registry;
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
+use crate::people::People;
+use crate::people::sessions::{OfferSetup, PurgeSessions, new_setup_token};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::holds;
@@ -82,6 +84,8 @@ pub struct App {
     pub address: SocketAddr,
     /// Made because nobody could come in otherwise; shown once.
     pub first_token: Option<String>,
+    /// Lets the first person in; made at the first start, shown once.
+    pub setup_token: Option<String>,
     pub pushers: Vec<Arc<Pusher>>,
     pub publisher: Arc<Publisher>,
     listener: TcpListener,
@@ -114,7 +118,9 @@ impl App {
         let _ = broadcast.engine.set(engine.clone());
         tracing::info!(products = filled, database = %db.url(), "the shop window is filled");
         let tokens = Tokens::of_settings(&settings.auth);
+        let setup_token = setup_token(&writer, &tokens).await?;
         let first_token = first_token(&writer, &db, &tokens).await?;
+        let people = People::new(&settings.auth);
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
         let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
@@ -128,8 +134,8 @@ impl App {
             owner: kit.chance.id(kit.clock.now()).to_string(),
             limits: publish_limits(&settings),
         });
-        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, messenger, demo: false };
-        Ok(Self { context, address, first_token, pushers, publisher, listener, writer_stop })
+        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, people, messenger, demo: false };
+        Ok(Self { context, address, first_token, setup_token, pushers, publisher, listener, writer_stop })
     }
 
     /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
@@ -163,6 +169,7 @@ impl App {
             async move { rules::step(&ctx.kit, &ctx.db, &ctx.writer).await }
         });
         start_upkeep(&context);
+        start_people(&context);
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
         workers.stopping().cancel();
@@ -398,6 +405,25 @@ fn start_upkeep(context: &Context) {
     });
 }
 
+/// What is to be remembered of people, and what is to be forgotten.
+fn start_people(context: &Context) {
+    let (writer, used) = (context.writer.clone(), context.people.used.clone());
+    context.workers.every(Duration::from_secs(30), move || {
+        let (writer, used) = (writer.clone(), used.clone());
+        async move { used.write(&writer).await }
+    });
+    let (writer, idle) = (context.writer.clone(), context.settings.auth.session_idle());
+    context.workers.every(Duration::from_secs(600), move || {
+        let writer = writer.clone();
+        async move {
+            if let Err(error) = writer.run_patiently(PurgeSessions { idle }).await {
+                tracing::warn!(%error, "old sessions could not be forgotten");
+            }
+            More::Later
+        }
+    });
+}
+
 /// Rows of the log that wait for another try.
 async fn retry_due(writer: &Writer) -> More {
     const BATCH: i64 = 64;
@@ -409,6 +435,16 @@ async fn retry_due(writer: &Writer) -> More {
             More::Later
         }
     }
+}
+
+/// Where nobody was set up yet and no token of the settings can do it, a one-time token is made and shown once.
+async fn setup_token(writer: &Writer, known: &Tokens) -> Result<Option<String>, StartError> {
+    if known.has_admin() {
+        return Ok(None);
+    }
+    let token = new_setup_token().map_err(|error| StartError::FirstToken(error.to_string()))?;
+    let offered = writer.run_patiently(OfferSetup(hash(&token))).await;
+    Ok(offered.map_err(|error| StartError::FirstToken(error.to_string()))?.then_some(token))
 }
 
 /// With no token in the settings and none in the database nobody could come in: one is made and shown once.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::alerts::Messenger;
 use crate::db::{Conn, Db, DbError, Reader};
 use crate::http::auth::Tokens;
+use crate::people::People;
 use crate::pipeline::Kit;
 use crate::pipeline::writer::Writer;
 use crate::realtime::Engine;
@@ -22,6 +23,7 @@ pub struct Context {
     pub workers: Workers,
     pub sealer: Sealer,
     pub tokens: Tokens,
+    pub people: People,
     /// The way out to sinks, for trying one.
     pub messenger: Messenger,
     /// Whether this is the demo, whose shoppers buy without paying.

@@ -9,6 +9,7 @@ pub mod pipeline;
 pub mod marketplaces;
 pub mod db;
 pub mod realtime;
+pub mod people;
 pub mod http;
 pub mod alerts;
 pub mod outbound;

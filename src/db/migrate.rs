@@ -29,6 +29,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0002_sinks.sql"),
         postgres: include_str!("../../migrations/postgres/0002_sinks.sql"),
     },
+    Pair {
+        number: 5,
+        name: "people",
+        sqlite: include_str!("../../migrations/sqlite/0005_people.sql"),
+        postgres: include_str!("../../migrations/postgres/0005_people.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

@@ -33,6 +33,7 @@ pub mod sales;
 pub mod sinks;
 pub mod timeline;
 pub mod tokens;
+pub mod users;
 pub mod verify;
 pub mod webhooks;
 
@@ -350,6 +351,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         rules::ALL,
         timeline::ALL,
         tokens::ALL,
+        users::ALL,
         verify::ALL,
         webhooks::ALL,
     ]

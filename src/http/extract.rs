@@ -64,6 +64,16 @@ pub fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
 pub trait Needs: 'static {
     /// `None`: anybody.
     const ROLE: Option<Role>;
+    /// Whether it must be a person who is signed in, whatever their role.
+    const SESSION: bool = false;
+}
+
+/// A person with a cookie.
+pub struct SignedIn;
+
+impl Needs for SignedIn {
+    const ROLE: Option<Role> = None;
+    const SESSION: bool = true;
 }
 
 macro_rules! needs {
@@ -131,9 +141,15 @@ impl<N: Needs> FromRequest for Raw<N> {
 
 /// Who asks is looked at before what he sends is read.
 async fn admit<N: Needs>(request: &HttpRequest) -> Result<(), Problem> {
-    let Some(role) = N::ROLE else { return Ok(()) };
+    if N::ROLE.is_none() && !N::SESSION {
+        return Ok(());
+    }
     let ctx = request.app_data::<web::Data<Context>>();
     let ctx = ctx.ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
+    if N::SESSION {
+        auth::signed_in(request, ctx).await?;
+    }
+    let Some(role) = N::ROLE else { return Ok(()) };
     auth::require(request, ctx, role).await.map(|_| ())
 }
 

@@ -40,6 +40,7 @@ use actix_web::web::{ServiceConfig, get};
 use crate::http::at;
 
 pub use self::engine::{Engine, Interest, Since, Snapshot};
+pub(crate) use self::origin::same_host;
 pub use self::settings::{RealtimeLimits, RealtimeSettings};
 pub(crate) use self::stats::LAG_BOUNDS_MS;
 pub use self::stats::RealtimeStats;

@@ -1,5 +1,6 @@
 mod api;
 mod openapi;
 mod orders;
+mod people;
 mod roles;
 mod tokens;
