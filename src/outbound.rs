@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 
-use crate::marketplaces::wire::{Answer, Method, Request};
+use crate::marketplaces::wire::{Answer, Headers, Method, Request};
 
 #[derive(Clone)]
 pub struct Outbound {
@@ -53,6 +53,8 @@ impl Outbound {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
         };
         let mut builder = self.client.request(method, &request.url);
         for (name, value) in request.headers {
@@ -72,6 +74,7 @@ impl Outbound {
     async fn read(&self, response: reqwest::Response) -> Answer {
         let status = response.status().as_u16();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(seconds);
+        let headers = kept(response.headers());
         let mut body = Vec::new();
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
@@ -82,7 +85,7 @@ impl Outbound {
                 Err(error) => return Answer::NoAnswer(words(&error)),
             }
         }
-        Answer::Response { status, retry_after, body }
+        Answer::Response { status, retry_after, headers, body }
     }
 
     /// An address written as digits never goes through the resolver, so it is looked at here.
@@ -98,6 +101,17 @@ impl Outbound {
         };
         (!is_public(address)).then(|| format!("{address} is not a public address; security.allow_private_targets is off"))
     }
+}
+
+/// Headers kept of an answer, and bytes of one: more than any marketplace uses, and no place to fill our memory.
+const HEADERS_MAX: usize = 64;
+const HEADER_MAX_BYTES: usize = 2_048;
+
+fn kept(headers: &reqwest::header::HeaderMap) -> Headers {
+    let text = |value: &reqwest::header::HeaderValue| {
+        value.to_str().ok().filter(|text| text.len() <= HEADER_MAX_BYTES).map(str::to_owned)
+    };
+    headers.iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).take(HEADERS_MAX).collect()
 }
 
 fn words(error: &reqwest::Error) -> String {

@@ -98,7 +98,7 @@ impl Messenger {
         let Some(request) = webhook::request(url, &secret, id, now, body) else { return refused("the sink's secret is no key") };
         match self.outbound.send(request).await {
             Answer::Response { status: status @ 200..=299, .. } => Sent::Delivered { status: Some(status) },
-            Answer::Response { status: status @ (408 | 425 | 429 | 500..=599), retry_after, body } => {
+            Answer::Response { status: status @ (408 | 425 | 429 | 500..=599), retry_after, body, .. } => {
                 Sent::Retry { status: Some(status), why: said(status, &body), after: retry_after }
             }
             // A redirect is not followed: it could lead anywhere.

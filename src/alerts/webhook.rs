@@ -40,10 +40,10 @@ pub fn request(url: &str, secret: &str, id: &str, now: Timestamp, body: &[u8]) -
     }
     let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
     let headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("webhook-id", id.to_owned()),
-        ("webhook-timestamp", timestamp),
-        ("webhook-signature", signature),
+        ("content-type".to_owned(), "application/json".to_owned()),
+        ("webhook-id".to_owned(), id.to_owned()),
+        ("webhook-timestamp".to_owned(), timestamp),
+        ("webhook-signature".to_owned(), signature),
     ];
     Some(Request { method: Method::Post, url: url.to_owned(), headers, body: Some(body.to_vec()) })
 }
@@ -58,7 +58,7 @@ mod tests {
         let body = br#"{"test": 2432232314}"#;
         let (secret, id) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek");
         let request = request("https://x.example", secret, id, Timestamp::from_seconds(1_614_265_330), body).unwrap();
-        let signature = request.headers.iter().find(|(name, _)| *name == "webhook-signature").unwrap();
+        let signature = request.headers.iter().find(|(name, _)| name == "webhook-signature").unwrap();
         assert_eq!(signature.1, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 

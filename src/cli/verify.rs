@@ -82,7 +82,7 @@ async fn through_the_hub(settings: &Settings) -> anyhow::Result<Option<Vec<serde
     let request = Request {
         method: Method::Post,
         url: format!("http://{bind}/v1/admin/verify/repair"),
-        headers: vec![("authorization", format!("Bearer {}", token.expose()))],
+        headers: vec![("authorization".to_owned(), format!("Bearer {}", token.expose()))],
         body: Some(Vec::new()),
     };
     match Outbound::new(limits)?.send(request).await {

@@ -98,8 +98,8 @@ async fn send(signing: &SignArguments, url: String) -> anyhow::Result<ExitCode> 
         response_max_bytes: 64 * 1024,
         allow_private_targets: true,
     };
-    let mut all = vec![("content-type", "application/json".to_owned())];
-    all.extend(headers(signing, &body)?);
+    let mut all = vec![("content-type".to_owned(), "application/json".to_owned())];
+    all.extend(headers(signing, &body)?.into_iter().map(|(name, value)| (name.to_owned(), value)));
     let request = Request { method: Method::Post, url, headers: all, body: Some(body) };
     match Outbound::new(limits)?.send(request).await {
         Answer::Response { status, body, .. } => {

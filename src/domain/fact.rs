@@ -11,17 +11,20 @@ pub enum Fact {
     Observation(StockObservation),
 }
 
-/// How a marketplace names what it sells: its own product id, a SKU, or both.
+/// How a marketplace names what it sells: its own product id, a SKU, names of its own kind, or several of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Item {
     pub product_id: Option<String>,
     pub sku: Option<String>,
+    /// By the names its adapter gives them (`offer_id`, `chrt_id` …), the surest first: the first that a listing bears decides.
+    pub refs: Vec<(String, String)>,
 }
 
 impl Item {
     /// For people: which thing is meant.
     pub fn name(&self) -> &str {
-        self.sku.as_deref().or(self.product_id.as_deref()).unwrap_or("(nothing)")
+        let by_ref = || self.refs.first().map(|(_, value)| value.as_str());
+        self.sku.as_deref().or(self.product_id.as_deref()).or_else(by_ref).unwrap_or("(nothing)")
     }
 }
 

@@ -3,11 +3,12 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::call::AccessToken;
 use super::json::{self, Fields};
 use super::wire::Method;
 use super::{
-    Adapter, Answer, Connection, Incoming, Kind, Outcome, PushItem, PushStyle, Reading, Request, Scheme, StockFeed, Traits,
-    Unreadable, Verdict, schemes,
+    Adapter, Answer, Ask, Call, Connection, Incoming, Kind, Limit, Moment, Outcome, PushItem, PushStyle, Pushed, Reading, Refs,
+    Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict, schemes,
 };
 use crate::domain::fact::{DeltaReason, Fact, Item, LineFact, OrderFact, StockDelta, StockObservation};
 use crate::domain::order::LineUpdate;
@@ -29,6 +30,7 @@ impl Generic {
                 own_sales_decrement: true,
                 own_cancel_restock: None,
                 batch_max: 1,
+                ..Traits::plain()
             },
             schemes: [schemes::standard(SECRET), schemes::stamped(SECRET), schemes::plain(SECRET)],
         }
@@ -63,49 +65,88 @@ impl Adapter for Generic {
         &[SECRET, API_KEY, Scheme::PATH_SECRET, VERIFICATION_TOKEN]
     }
 
-    fn read(&self, incoming: Incoming<'_>) -> Reading {
-        let unreadable = |event_type: String, error| Reading {
-            event_type,
-            natural_key: None,
-            occurred_at: None,
-            verdict: Verdict::Failed(error),
-        };
-        let value = match json::parse(incoming.body, incoming.limits) {
-            Ok(value) => value,
-            Err(error) => return unreadable("unreadable".into(), error),
-        };
-        let event = value.get("event").and_then(serde_json::Value::as_str).unwrap_or("unknown");
-        let event_type: String = event.chars().filter(|c| !c.is_control()).take(64).collect();
-        let read = Fields::root(&value).and_then(|fields| match event {
-            "stock.updated" => read_stock(&fields).map(Some),
-            "stock.snapshot" => read_snapshot(&fields).map(Some),
-            "order.created" | "order.cancelled" | "order.returned" => read_order(&fields, event).map(Some),
-            "unknown" => Err(fields.missing("event")),
-            _ => Ok(None),
-        });
-        match read {
-            Ok(Some(read)) => {
-                Reading { event_type, natural_key: read.key, occurred_at: read.at, verdict: Verdict::Facts(vec![read.fact]) }
-            }
-            Ok(None) => Reading { event_type, natural_key: None, occurred_at: None, verdict: Verdict::Ignored },
-            Err(error) => unreadable(event_type, error),
-        }
+    fn account(&self) -> &[&'static str] {
+        &[]
     }
 
-    fn push(&self, connection: &Connection, items: &[PushItem]) -> Result<Request, Unreadable> {
+    fn refs(&self) -> Refs {
+        Refs::default()
+    }
+
+    fn limits(&self) -> &[Limit] {
+        &[]
+    }
+
+    fn read(&self, _: &Connection, incoming: Incoming<'_>) -> Reading {
+        read_body(incoming.body, incoming.limits)
+    }
+
+    fn push_group(&self, _: &Connection, _: &PushItem) -> String {
+        String::new()
+    }
+
+    fn push_key(&self, _: &Connection, item: &PushItem) -> String {
+        item.sku.clone()
+    }
+
+    fn push(&self, connection: &Connection, _: &Moment, items: &[PushItem]) -> Result<Call, Unreadable> {
         let base = connection.base_url.as_deref().ok_or_else(|| Unreadable::new("no-base-url", "base_url is not set"))?;
         let [item] = items else { return Err(Unreadable::new("batch-size", "one item at a time")) };
         let body = serde_json::json!({ "sku": item.sku, "stock": item.quantity });
-        let mut headers = vec![("content-type", "application/json".to_owned()), ("idempotency-key", item.idempotency_key())];
+        let mut headers =
+            vec![("content-type".into(), "application/json".into()), ("idempotency-key".into(), item.idempotency_key())];
         if let Some(key) = connection.secrets(API_KEY).first() {
-            headers.push(("authorization", format!("Bearer {}", key.expose())));
+            headers.push(("authorization".into(), format!("Bearer {}", key.expose())));
         }
         let url = format!("{}/stock", base.trim_end_matches('/'));
-        Ok(Request { method: Method::Post, url, headers, body: Some(body.to_string().into_bytes()) })
+        let request = Request { method: Method::Post, url, headers, body: Some(body.to_string().into_bytes()) };
+        Ok(Call { request, limits: Vec::new() })
     }
 
-    fn read_push(&self, items: &[PushItem], answer: &Answer) -> Vec<Outcome> {
-        items.iter().map(|_| Outcome::of_status(answer)).collect()
+    fn read_push(&self, _: &[PushItem], answer: &Answer) -> Pushed {
+        Pushed::Whole(Outcome::of_status(answer))
+    }
+
+    fn ask(&self, _: &Connection, _: &Moment, _: &Ask) -> Result<Call, Unreadable> {
+        Err(super::cannot_be_asked())
+    }
+
+    fn told(&self, _: &Connection, _: &Ask, answer: &Answer) -> Result<Told, Outcome> {
+        Err(Outcome::of_status(answer))
+    }
+
+    fn token_request(&self, _: &Connection, _: &Moment) -> Option<Result<Request, Unreadable>> {
+        None
+    }
+
+    fn read_token(&self, answer: &Answer) -> Result<AccessToken, Outcome> {
+        Err(Outcome::of_status(answer))
+    }
+}
+
+/// What a body of our own schema says.
+fn read_body(body: &[u8], limits: json::Limits) -> Reading {
+    let unreadable =
+        |event_type: String, error| Reading { event_type, natural_key: None, occurred_at: None, verdict: Verdict::Failed(error) };
+    let value = match json::parse(body, limits) {
+        Ok(value) => value,
+        Err(error) => return unreadable("unreadable".into(), error),
+    };
+    let event = value.get("event").and_then(serde_json::Value::as_str).unwrap_or("unknown");
+    let event_type: String = event.chars().filter(|c| !c.is_control()).take(64).collect();
+    let read = Fields::root(&value).and_then(|fields| match event {
+        "stock.updated" => read_stock(&fields).map(Some),
+        "stock.snapshot" => read_snapshot(&fields).map(Some),
+        "order.created" | "order.cancelled" | "order.returned" => read_order(&fields, event).map(Some),
+        "unknown" => Err(fields.missing("event")),
+        _ => Ok(None),
+    });
+    match read {
+        Ok(Some(read)) => {
+            Reading { event_type, natural_key: read.key, occurred_at: read.at, verdict: Verdict::Facts(vec![read.fact]) }
+        }
+        Ok(None) => Reading { event_type, natural_key: None, occurred_at: None, verdict: Verdict::Ignored },
+        Err(error) => unreadable(event_type, error),
     }
 }
 
@@ -116,7 +157,7 @@ struct Read {
 }
 
 fn item(fields: &Fields<'_>) -> Result<Item, Unreadable> {
-    let item = Item { product_id: fields.id("marketplace_product_id")?, sku: fields.id("sku")? };
+    let item = Item { product_id: fields.id("marketplace_product_id")?, sku: fields.id("sku")?, refs: Vec::new() };
     if item == Item::default() { Err(fields.missing("sku")) } else { Ok(item) }
 }
 
@@ -248,7 +289,7 @@ mod tests {
     const LIMITS: json::Limits = json::Limits { depth: 32, nodes: 10_000 };
 
     fn read(body: serde_json::Value) -> Reading {
-        Generic::new().read(Incoming { body: body.to_string().as_bytes(), limits: LIMITS })
+        read_body(body.to_string().as_bytes(), LIMITS)
     }
 
     fn failed(body: serde_json::Value) -> &'static str {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::ids::ListingId;
+use crate::domain::time::Timestamp;
 
 /// A listing and the quantity its marketplace is to be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,10 @@ pub struct PushItem {
     pub sku: String,
     /// The marketplace's own names of the thing, by the names its adapter gives them.
     pub refs: serde_json::Map<String, serde_json::Value>,
+    /// What we believe it shows now: for marketplaces that compare before they set.
+    pub expected: Option<i64>,
+    /// When the quantity became what it is.
+    pub changed_at: Timestamp,
 }
 
 impl PushItem {
@@ -30,7 +35,7 @@ pub struct Request {
     pub method: Method,
     pub url: String,
     /// Values may hold secrets: never logged.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
 }
 
@@ -39,6 +44,24 @@ pub enum Method {
     Get,
     Post,
     Put,
+    Patch,
+    Delete,
+}
+
+/// The headers of an answer, as far as they are kept. Names are looked up in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+impl FromIterator<(String, String)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
 }
 
 /// What came back, or why nothing did.
@@ -47,6 +70,7 @@ pub enum Answer {
     Response {
         status: u16,
         retry_after: Option<Duration>,
+        headers: Headers,
         /// At most `push.response_max_bytes`.
         body: Vec<u8>,
     },
@@ -61,6 +85,10 @@ pub enum Answer {
 pub enum Outcome {
     /// The marketplace shows it now.
     Applied,
+    /// It said yes, which from this marketplace may mean nothing: to be read back before it is believed.
+    Accepted,
+    /// Not applied, because it shows another number than the one we gave to compare with.
+    Conflict { shown: Option<i64>, message: String },
     /// Not applied; may be later.
     Retry { after: Option<Duration>, throttled: bool, code: Option<String>, message: String },
     /// Never, as it stands: a person or a new version is needed.
@@ -75,6 +103,8 @@ impl Outcome {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Applied => "applied",
+            Self::Accepted => "accepted",
+            Self::Conflict { .. } => "retry",
             Self::Retry { .. } => "retry",
             Self::Permanent { .. } => "permanent",
             Self::Unknown { .. } => "unknown",
@@ -87,7 +117,7 @@ impl Outcome {
         match answer {
             Answer::NotSent(why) => Outcome::Retry { after: None, throttled: false, code: None, message: why.clone() },
             Answer::NoAnswer(why) => Outcome::Unknown { message: why.clone() },
-            Answer::Response { status, retry_after, body } => {
+            Answer::Response { status, retry_after, body, .. } => {
                 let message = || format!("answered {status}: {}", excerpt(body));
                 let code = Some(status.to_string());
                 match *status {

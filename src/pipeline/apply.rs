@@ -25,7 +25,7 @@ use crate::domain::ids::{ListingId, MovementId, ProductId};
 use crate::domain::listing::{OwnChange, Position, PushWindow, expected_after};
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
-use crate::marketplaces::{Connection, StockFeed, Verdict};
+use crate::marketplaces::{Connection, Door, Incoming, StockFeed, Verdict};
 
 /// Applies a group of new log rows and writes down what became of each.
 pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
@@ -114,12 +114,15 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult>
     let Some(connection) = tx.kit.registry.by_id(row.marketplace_id) else {
         return Err(settled("failed", Some("not-served"), Some("its marketplace is not declared any more".to_owned())));
     };
-    let reading = super::normalise::again(&connection, &event_key, &row.payload, tx.kit.limits.json);
+    let door = if source == "poll" { Door::Poll } else { Door::Webhook };
+    let incoming = Incoming { body: &row.payload, headers: &row.headers, door, limits: tx.kit.limits.json };
+    let reading = super::normalise::again(&connection, &event_key, incoming);
     match reading.verdict {
         Verdict::Facts(facts) => {
             Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false })
         }
         Verdict::Ignored => Err(settled("ignored", None, None)),
+        Verdict::Hint { .. } => Err(settled("failed", Some("hint-only"), Some("the order is to be fetched".into()))),
         Verdict::Failed(error) => Err(settled("failed", Some(error.code), Some(error.message))),
     }
 }

@@ -59,9 +59,9 @@ impl Keys {
         if in_settings || !self.may_ask(connection.id, kid, now) {
             return;
         }
-        let mut headers = vec![("accept", "application/json".to_owned())];
+        let mut headers = vec![("accept".to_owned(), "application/json".to_owned())];
         if let Some(token) = connection.secrets("api_key").first() {
-            headers.push(("authorization", format!("Bearer {}", token.expose())));
+            headers.push(("authorization".to_owned(), format!("Bearer {}", token.expose())));
         }
         let url = format!("{}{}", base.trim_end_matches('/'), path.replace("{kid}", kid));
         let answer = outbound.send(Request { method: Method::Get, url, headers, body: None }).await;

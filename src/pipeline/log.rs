@@ -65,7 +65,7 @@ pub(super) async fn record(tx: &mut Tx<'_>, arrivals: &[&Arrival]) -> Result<Rec
                 initial: false,
             }),
             Verdict::Failed(error) if error.code == "no-id" => alerts.push(alert(tx, arrival, "no-id", &error.message)),
-            Verdict::Failed(_) | Verdict::Ignored => {}
+            Verdict::Failed(_) | Verdict::Ignored | Verdict::Hint { .. } => {}
         }
     }
     alerts::open_once(&mut tx.conn, &alerts, tx.now).await?;
@@ -77,6 +77,7 @@ fn row<'a>(id: WebhookId, arrival: &'a Arrival) -> NewWebhook<'a> {
     let (status, code, message) = match &reading.verdict {
         Verdict::Facts(_) => ("pending", None, None),
         Verdict::Ignored => ("ignored", None, None),
+        Verdict::Hint { .. } => ("failed", Some("hint-only"), Some("the order is to be fetched")),
         Verdict::Failed(error) => ("failed", Some(error.code), Some(error.message.as_str())),
     };
     NewWebhook {

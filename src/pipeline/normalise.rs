@@ -7,11 +7,12 @@ use super::intake::Arrival;
 use super::verify::{Verified, json_text};
 use crate::domain::fact::{Fact, StockDelta};
 use crate::marketplaces::scheme::Trust;
-use crate::marketplaces::{Connection, Incoming, Reading, Unreadable, Verdict, json};
+use crate::marketplaces::{Connection, Door, Incoming, Reading, Unreadable, Verdict, json};
 
 /// Reads a verified request. What cannot be used is an arrival too: it is kept, with the reason.
 pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
-    let reading = verified.connection.adapter.read(Incoming { body: &verified.body, limits });
+    let incoming = Incoming { body: &verified.body, headers: &verified.headers, door: Door::Webhook, limits };
+    let reading = verified.connection.adapter.read(&verified.connection, incoming);
     let body_hash: [u8; 32] = Sha256::digest(&verified.body).into();
     let reading = believed(&verified, reading);
     let id = verified.id.clone().or_else(|| id_in_body(&verified));
@@ -27,9 +28,11 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
 }
 
 /// Reads a logged row once more, with the adapter of today and under the same rules as when it came in.
-pub fn again(connection: &Connection, event_key: &str, body: &[u8], limits: json::Limits) -> Reading {
-    let reading = connection.adapter.read(Incoming { body, limits });
-    let only_hints = !connection.schemes().is_empty() && connection.schemes().iter().all(|scheme| scheme.trust == Trust::Hint);
+pub fn again(connection: &Connection, event_key: &str, incoming: Incoming<'_>) -> Reading {
+    let reading = connection.adapter.read(connection, incoming);
+    let by_webhook = incoming.door == Door::Webhook;
+    let only_hints =
+        by_webhook && !connection.schemes().is_empty() && connection.schemes().iter().all(|scheme| scheme.trust == Trust::Hint);
     let reading = if only_hints { no_hint(connection, reading) } else { reading };
     if event_key.starts_with("body:") { without_identity(reading) } else { reading }
 }

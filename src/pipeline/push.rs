@@ -25,7 +25,8 @@ use crate::domain::ids::MarketplaceId;
 use crate::domain::retry::{Breaker, BreakerLimits, Permit, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::connection::Status;
-use crate::marketplaces::{Answer, Connection, Outcome, PushItem};
+use crate::marketplaces::wire::Headers;
+use crate::marketplaces::{Answer, Call, Connection, Moment, Outcome, PushItem};
 use crate::outbound::Outbound;
 
 pub use circuit::Circuit;
@@ -187,13 +188,15 @@ impl Road {
 
     fn note(&mut self, now: Timestamp, outcome: &Outcome, unit_random: f64) {
         match outcome {
-            Outcome::Applied | Outcome::Permanent { .. } => self.breaker.on_success(now),
+            Outcome::Applied | Outcome::Accepted | Outcome::Permanent { .. } => self.breaker.on_success(now),
             Outcome::Retry { throttled: true, after, .. } => {
                 self.breaker.on_throttled(now);
                 let asked = after.map(|after| now.plus(after.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)));
                 self.shut_until = self.shut_until.max(asked);
             }
-            Outcome::Retry { .. } | Outcome::Unknown { .. } | Outcome::Auth { .. } => self.breaker.on_failure(now, unit_random),
+            Outcome::Retry { .. } | Outcome::Conflict { .. } | Outcome::Unknown { .. } | Outcome::Auth { .. } => {
+                self.breaker.on_failure(now, unit_random)
+            }
         }
     }
 }
@@ -302,19 +305,23 @@ impl Pusher {
         Look { ours, batches: Vec::new(), sent_at: self.kit.clock.now(), again }
     }
 
+    fn moment(&self) -> Moment {
+        Moment { now: self.kit.clock.now(), access_token: None, refresh_token: None }
+    }
+
     async fn send(&self, batch: Vec<DueRow>, sent_at: Timestamp) -> Vec<Outcome> {
         let items: Vec<PushItem> = batch.iter().map(item).collect();
         for row in &batch {
             self.kit.metrics.push_left(&self.connection.code, sent_at.since(row.wanted_at));
         }
         let started = self.kit.clock.elapsed();
-        let (answer, outcomes) = match self.connection.adapter.push(&self.connection, &items) {
-            Ok(request) => {
+        let (answer, outcomes) = match self.connection.adapter.push(&self.connection, &self.moment(), &items) {
+            Ok(Call { request, .. }) => {
                 let answer = match breakage::is(Breakage::PushLost) {
                     false => self.outbound.send(request).await,
-                    true => Answer::Response { status: 204, retry_after: None, body: Vec::new() },
+                    true => lost(),
                 };
-                let outcomes = self.connection.adapter.read_push(&items, &answer);
+                let outcomes = self.connection.adapter.read_push(&items, &answer).each(items.len());
                 (Some(answer), outcomes)
             }
             Err(error) => {
@@ -384,6 +391,11 @@ impl Pusher {
     }
 }
 
+/// The answer of a breakage: nothing was sent.
+fn lost() -> Answer {
+    Answer::Response { status: 204, retry_after: None, headers: Headers::default(), body: Vec::new() }
+}
+
 fn item(row: &DueRow) -> PushItem {
     PushItem {
         listing_id: row.id,
@@ -392,5 +404,7 @@ fn item(row: &DueRow) -> PushItem {
         marketplace_product_id: row.marketplace_product_id.clone(),
         sku: row.sku.clone(),
         refs: serde_json::from_str(&row.refs).unwrap_or_default(),
+        expected: None,
+        changed_at: row.wanted_at,
     }
 }

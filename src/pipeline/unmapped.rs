@@ -96,7 +96,7 @@ impl Command for MapUnmapped {
 }
 
 fn of_line(line: LinePlaceRow) -> Waiting {
-    let item = Item { product_id: line.external_product, sku: line.external_sku };
+    let item = Item { product_id: line.external_product, sku: line.external_sku, refs: Vec::new() };
     Waiting { marketplace: line.marketplace_id, item, order: Some((line.external_id, Some(line.line_key))) }
 }
 

@@ -75,7 +75,8 @@ impl Settle {
         };
         let again = Settled { push_state: "dirty", expected: None, attempts, last_error: message(outcome), ..kept(row, tx.now) };
         match outcome {
-            Outcome::Applied => self.applied(row, tx.now),
+            Outcome::Applied | Outcome::Accepted => self.applied(row, tx.now),
+            Outcome::Conflict { .. } => Settled { next_push_at: backoff(None), ..again },
             Outcome::Retry { after, .. } => Settled { next_push_at: backoff(*after), ..again },
             Outcome::Auth { .. } => Settled { next_push_at: backoff(None), ..again },
             // A late write of the old number may still land: told again at once, and once more when it no longer can.
@@ -162,8 +163,9 @@ impl Settle {
 
 fn message(outcome: &Outcome) -> Option<String> {
     match outcome {
-        Outcome::Applied => None,
+        Outcome::Applied | Outcome::Accepted => None,
         Outcome::Retry { message, .. }
+        | Outcome::Conflict { message, .. }
         | Outcome::Permanent { message, .. }
         | Outcome::Unknown { message }
         | Outcome::Auth { message } => Some(message.clone()),
