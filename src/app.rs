@@ -261,6 +261,7 @@ fn start_writer(
 ) -> (Writer, CancellationToken, Broadcast) {
     let limits = WriterLimits {
         queue: settings.database.write_queue,
+        queue_each: settings.ingest.per_connection_in_flight,
         group_max: settings.database.group_max,
         group_max_bytes: settings.database.group_max_bytes,
     };
