@@ -17,13 +17,14 @@ use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection
 use crate::domain::retry::BreakerLimits;
 use crate::http::CreateToken;
 use crate::http::auth::{Role, Tokens, hash, new_token};
-use crate::marketplaces::json;
 use crate::marketplaces::registry::Registry;
+use crate::marketplaces::{Connection, json};
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
 use crate::people::People;
 use crate::people::sessions::{OfferSetup, PurgeSessions, new_setup_token};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
+use crate::pipeline::connections::Connections;
 use crate::pipeline::holds;
 use crate::pipeline::keys::Keys;
 use crate::pipeline::outbox::Bell;
@@ -39,6 +40,7 @@ use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
+use crate::supervisor::{Job, Kind, Supervisor};
 use crate::telemetry::Metrics;
 use crate::workers::{More, Workers};
 
@@ -86,7 +88,7 @@ pub struct App {
     pub first_token: Option<String>,
     /// Lets the first person in; made at the first start, shown once.
     pub setup_token: Option<String>,
-    pub pushers: Vec<Arc<Pusher>>,
+    pub supervisor: Supervisor,
     pub publisher: Arc<Publisher>,
     listener: TcpListener,
     writer_stop: CancellationToken,
@@ -107,9 +109,15 @@ impl App {
         let workers = Workers::new(Handle::current(), stop.clone());
         let pushers = Pushers::default();
         let (writer, writer_stop, broadcast) = start_writer(&settings, &db, connection, &kit, &workers, &pushers);
-        let declare = Declare { marketplaces: settings.marketplaces.clone(), min_gap: settings.push.min_gap() };
+        let declare = Declare {
+            marketplaces: settings.marketplaces.clone(),
+            min_gap: settings.push.min_gap(),
+            allow_private: settings.security.allow_private_targets,
+        };
         let standing = writer.run_patiently(declare).await?;
-        kit.registry.replace(standing.connections);
+        let bell = broadcast.connections.clone();
+        let connections = Connections::new(kit.clone(), db.clone(), settings.clone(), sealer.clone(), bell);
+        connections.refresh().await?;
         kit.rules.replace(Book { settings: kit.rules.get().settings.clone(), ..standing.rules });
         writer.run_patiently(rules::Compare { settings: rules::of_settings(&kit) }).await.map_err(StartError::Rules)?;
         let engine = Engine::new(standing.generation, kit.chance.id(kit.clock.now()), realtime(&settings).limits());
@@ -123,7 +131,13 @@ impl App {
         let people = People::new(&settings.auth);
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
-        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
+        let supervisor = Supervisor {
+            connections: connections.clone(),
+            registry: kit.registry.clone(),
+            workers: workers.clone(),
+            kinds: vec![pushing(&settings, &kit, &writer, &outbound, &pushers, db.url())],
+            look_every: Duration::from_secs(if db.url().is_sqlite() { 3_600 } else { 2 }),
+        };
         let messenger = messenger(&settings, &sealer)?;
         let publisher = Arc::new(Publisher {
             kit: kit.clone(),
@@ -134,18 +148,17 @@ impl App {
             owner: kit.chance.id(kit.clock.now()).to_string(),
             limits: publish_limits(&settings),
         });
-        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, people, messenger, demo: false };
-        Ok(Self { context, address, first_token, setup_token, pushers, publisher, listener, writer_stop })
+        let context =
+            Context { settings, kit, db, writer, engine, workers, sealer, tokens, people, connections, messenger, demo: false };
+        Ok(Self { context, address, first_token, setup_token, supervisor, publisher, listener, writer_stop })
     }
 
     /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let Self { context, listener, pushers, publisher, writer_stop, .. } = self;
+        let Self { context, listener, supervisor, publisher, writer_stop, .. } = self;
         let workers = context.workers.clone();
-        for pusher in &pushers {
-            let (pusher, stop) = (pusher.clone(), workers.stopping().clone());
-            workers.start(async move { pusher.run(stop).await });
-        }
+        let stop_supervising = workers.stopping().clone();
+        workers.start(async move { supervisor.run(stop_supervising).await });
         let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
         let stop_publishing = workers.stopping().clone();
         workers.start(async move { publisher.run(stop_publishing).await });
@@ -266,7 +279,8 @@ fn start_writer(
         group_max_bytes: settings.database.group_max_bytes,
     };
     let (writer, task) = Writer::new(limits, workers.stopping().clone());
-    let broadcast = Broadcast { engine: Arc::default(), pushers: pushers.clone(), outbox: Bell::default() };
+    let broadcast =
+        Broadcast { engine: Arc::default(), pushers: pushers.clone(), outbox: Bell::default(), connections: Arc::default() };
     let writer_stop = CancellationToken::new();
     let (db, kit, after, stop) = (db.clone(), kit.clone(), broadcast.clone(), writer_stop.clone());
     workers.start(async move { task.run(db, connection, kit, after, stop).await });
@@ -304,14 +318,8 @@ fn outbound_limits(settings: &Settings) -> OutboundLimits {
     }
 }
 
-fn make_pushers(
-    settings: &Settings,
-    kit: &Kit,
-    writer: &Writer,
-    outbound: &Outbound,
-    pushers: &Pushers,
-    url: &DatabaseUrl,
-) -> Vec<Arc<Pusher>> {
+/// One pusher per connection that is pushed to.
+fn pushing(settings: &Settings, kit: &Kit, writer: &Writer, outbound: &Outbound, pushers: &Pushers, url: &DatabaseUrl) -> Kind {
     let push = &settings.push;
     let limits = PushLimits {
         concurrency: push.concurrency,
@@ -328,20 +336,20 @@ fn make_pushers(
     // Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
     // lease has to run out first.
     let owner = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
-    let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
-    pushing
-        .map(|connection| {
-            Arc::new(Pusher {
-                kit: kit.clone(),
-                writer: writer.clone(),
-                outbound: outbound.clone(),
-                connection,
-                owner: owner.clone(),
-                limits,
-                pushers: pushers.clone(),
-            })
-        })
-        .collect()
+    let (kit, writer, outbound, pushers) = (kit.clone(), writer.clone(), outbound.clone(), pushers.clone());
+    let make = move |connection: &Arc<Connection>, stop: CancellationToken| -> Option<Job> {
+        let pusher = Pusher {
+            kit: kit.clone(),
+            writer: writer.clone(),
+            outbound: outbound.clone(),
+            connection: connection.clone(),
+            owner: owner.clone(),
+            limits,
+            pushers: pushers.clone(),
+        };
+        connection.pushes().then(|| -> Job { Box::pin(async move { pusher.run(stop).await }) })
+    };
+    Kind { name: "push", make: Box::new(make) }
 }
 
 fn messenger(settings: &Settings, sealer: &Sealer) -> Result<Messenger, StartError> {

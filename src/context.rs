@@ -7,6 +7,7 @@ use crate::db::{Conn, Db, DbError, Reader};
 use crate::http::auth::Tokens;
 use crate::people::People;
 use crate::pipeline::Kit;
+use crate::pipeline::connections::Connections;
 use crate::pipeline::writer::Writer;
 use crate::realtime::Engine;
 use crate::seal::Sealer;
@@ -24,6 +25,8 @@ pub struct Context {
     pub sealer: Sealer,
     pub tokens: Tokens,
     pub people: People,
+    /// What makes a changed connection live.
+    pub connections: Connections,
     /// The way out to sinks, for trying one.
     pub messenger: Messenger,
     /// Whether this is the demo, whose shoppers buy without paying.

@@ -14,6 +14,7 @@ pub mod http;
 pub mod alerts;
 pub mod outbound;
 pub mod workers;
+pub mod supervisor;
 pub mod settings;
 pub mod app;
 pub mod context;

@@ -28,3 +28,6 @@ CREATE TABLE marketplace_secrets (
     CHECK (expires_at IS NULL OR expires_at >= not_before)
 ) STRICT;
 CREATE INDEX marketplace_secrets_by_marketplace ON marketplace_secrets (marketplace_id, name, not_before);
+
+-- What was set through the API, as it was written: the file wins for what it names.
+ALTER TABLE marketplaces ADD COLUMN api_settings TEXT NOT NULL DEFAULT '{}';

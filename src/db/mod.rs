@@ -30,6 +30,7 @@ pub mod pushes;
 pub mod reservations;
 pub mod rules;
 pub mod sales;
+pub mod secrets;
 pub mod sinks;
 pub mod timeline;
 pub mod tokens;
@@ -347,6 +348,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         pushes::ALL,
         reservations::ALL,
         sales::ALL,
+        secrets::ALL,
         sinks::ALL,
         rules::ALL,
         timeline::ALL,

@@ -30,9 +30,10 @@ struct Live {
 }
 
 impl Registry {
-    pub fn replace(&self, connections: Vec<Connection>) {
+    /// All of them at once; who took one before keeps it.
+    pub fn put(&self, connections: Vec<Arc<Connection>>) {
         let mut live = Live::default();
-        for connection in connections.into_iter().map(Arc::new) {
+        for connection in connections {
             live.by_id.insert(connection.id, connection.clone());
             live.by_code.insert(connection.code.clone(), connection);
         }

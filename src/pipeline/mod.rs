@@ -46,6 +46,7 @@ pub mod outbox;
 pub mod publish;
 pub mod dead_letters;
 pub mod setup;
+pub mod connections;
 mod breakage;
 
 use std::collections::BTreeSet;

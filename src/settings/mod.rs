@@ -8,6 +8,7 @@
 //! A list of marketplaces in a later file adds to the earlier ones; an entry with a known code adjusts that marketplace. Every
 //! other list is replaced as a whole.
 
+mod api;
 mod check;
 mod choice;
 mod cidr;
