@@ -27,6 +27,7 @@ use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::connections::Connections;
 use crate::pipeline::holds;
 use crate::pipeline::keys::Keys;
+use crate::pipeline::marketplaces::PurgeSecrets;
 use crate::pipeline::outbox::Bell;
 use crate::pipeline::publish::{PublishLimits, Publisher, Purge};
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
@@ -427,6 +428,9 @@ fn start_people(context: &Context) {
         async move {
             if let Err(error) = writer.run_patiently(PurgeSessions { idle }).await {
                 tracing::warn!(%error, "old sessions could not be forgotten");
+            }
+            if let Err(error) = writer.run_patiently(PurgeSecrets).await {
+                tracing::warn!(%error, "secrets that ended could not be forgotten");
             }
             More::Later
         }

@@ -100,7 +100,7 @@ needs! {
 pub struct Body<T, N = Anybody> {
     pub value: T,
     pub bytes: Bytes,
-    needed: PhantomData<N>,
+    pub(super) needed: PhantomData<N>,
 }
 
 /// Longest body of our own API; imports have their own door.
@@ -245,6 +245,13 @@ fn missing(parent: &str, message: &str) -> String {
 /// Without the position in the text, which the pointer says better.
 fn words(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+/// The version somebody has seen, where they say so.
+pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let read = value.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse::<i64>().ok());
+    read.map(Some).ok_or_else(|| Problem::field("If-Match", "must be a version that was shown"))
 }
 
 /// For addresses that take no query parameters: one that is given was meant for something.

@@ -18,6 +18,7 @@ mod health;
 mod listings;
 mod lists;
 mod login;
+mod marketplaces;
 mod openapi;
 mod order_changes;
 mod orders;
@@ -60,6 +61,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     doors(cfg);
     goods(cfg);
     operations(cfg);
+    channels(cfg);
     people(cfg);
     cfg.configure(realtime::configure).default_service(web::to(nothing_here));
 }
@@ -139,8 +141,20 @@ fn operations(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/dead-letters", "GET", [get().to(dead_letters::list)]))
         .service(at("/v1/admin/dead-letters/{id}/retry", "POST", [post().to(dead_letters::retry)]))
         .service(at("/v1/admin/dead-letters/{id}/discard", "POST", [post().to(dead_letters::discard)]))
-        .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]))
-        .service(at("/v1/admin/marketplaces", "GET", [get().to(lists::marketplaces)]));
+        .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]));
+}
+
+/// Where the hub sells.
+fn channels(cfg: &mut ServiceConfig) {
+    cfg.service(at("/v1/admin/marketplaces", "GET, POST", [get().to(marketplaces::list), post().to(marketplaces::create)]))
+        .service(at("/v1/admin/marketplaces/{code}/pause", "POST", [post().to(marketplaces::pause)]))
+        .service(at("/v1/admin/marketplaces/{code}/resume", "POST", [post().to(marketplaces::resume)]))
+        .service(at("/v1/admin/marketplaces/{code}/rotate-secret", "POST", [post().to(marketplaces::rotate)]))
+        .service(at(
+            "/v1/admin/marketplaces/{code}",
+            "GET, PATCH",
+            [get().to(marketplaces::get), patch().to(marketplaces::change)],
+        ));
 }
 
 /// Who may come in: people, their sessions, tokens and keys.

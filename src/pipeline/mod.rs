@@ -47,6 +47,7 @@ pub mod publish;
 pub mod dead_letters;
 pub mod setup;
 pub mod connections;
+pub mod marketplaces;
 mod breakage;
 
 use std::collections::BTreeSet;

@@ -186,6 +186,14 @@ fn http_url(node: &Node) -> Result<url::Url, String> {
     Ok(url)
 }
 
+/// An address of the hub itself, or "".
+pub(super) fn public_url(node: &Node) -> Result<String, String> {
+    if text(node)?.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(http_url(node)?.as_str().trim_end_matches('/').to_owned())
+}
+
 /// What can be said without asking a name server; names are checked again when the connection is made.
 fn is_private(url: &url::Url) -> bool {
     match url.host() {

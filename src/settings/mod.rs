@@ -32,6 +32,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub use check::weak_secret;
 pub use choice::{DriftPolicy, Fulfilment, LogFormat, MailTls, OwnCancelRestock, OwnSalesDecrement, Rounding, StockFeed};
 pub use cidr::{Cidr, CidrError};
 pub use duration::{DurationError, parse_duration};

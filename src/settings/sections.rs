@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::choice::{LogFormat, choice};
 use super::cidr::Cidr;
 use super::duration::durations;
+use super::marketplace::public_url;
 use super::parse::{self, boolean_or_auto, list, text, whole};
 use super::secret::{ConnectionUrl, Secret};
 use super::section::Section;
@@ -24,6 +25,8 @@ pub struct ServerSettings {
     pub head_timeout_ms: u64,
     pub shutdown_timeout_s: u64,
     pub trusted_proxies: Vec<Cidr>,
+    /// Where the world reaches the hub, without a trailing slash; may be empty.
+    pub public_url: String,
 }
 
 durations!(ServerSettings {
@@ -43,6 +46,7 @@ impl ServerSettings {
             head_timeout_ms: s.need("head_timeout_ms", whole(100..=HOUR_MS)),
             shutdown_timeout_s: s.need("shutdown_timeout_s", whole(1..=600)),
             trusted_proxies: s.need("trusted_proxies", list(|text| Cidr::parse(text).map_err(|error| error.to_string()))),
+            public_url: s.need("public_url", public_url),
         }
     }
 

@@ -1,4 +1,5 @@
 mod api;
+mod marketplaces;
 mod openapi;
 mod orders;
 mod people;

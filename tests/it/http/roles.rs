@@ -123,6 +123,12 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET",    "/v1/admin/storefront-keys",                        ADMIN),
     ("POST",   "/v1/admin/storefront-keys",                        ADMIN),
     ("DELETE", "/v1/admin/storefront-keys/{id}",                   ADMIN),
+    ("GET",    "/v1/admin/marketplaces/{code}",                    VIEWER),
+    ("POST",   "/v1/admin/marketplaces",                           ADMIN),
+    ("PATCH",  "/v1/admin/marketplaces/{code}",                    ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/pause",              ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/resume",             ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/rotate-secret",      ADMIN),
 ];
 
 #[test]
