@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Messenger;
 use crate::alerts::mail::{MailError, Mailer};
+use crate::caller::{CallLimits, Callers};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::context::Context;
@@ -132,6 +133,8 @@ impl App {
         let people = People::new(&settings.auth);
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
+        let limits = call_limits(&settings, db.url());
+        let callers = Callers::new(kit.clone(), db.clone(), writer.clone(), outbound.clone(), sealer.clone(), limits);
         let supervisor = Supervisor {
             connections: connections.clone(),
             registry: kit.registry.clone(),
@@ -149,8 +152,21 @@ impl App {
             owner: kit.chance.id(kit.clock.now()).to_string(),
             limits: publish_limits(&settings),
         });
-        let context =
-            Context { settings, kit, db, writer, engine, workers, sealer, tokens, people, connections, messenger, demo: false };
+        let context = Context {
+            settings,
+            kit,
+            db,
+            writer,
+            engine,
+            workers,
+            sealer,
+            tokens,
+            people,
+            connections,
+            callers,
+            messenger,
+            demo: false,
+        };
         Ok(Self { context, address, first_token, setup_token, supervisor, publisher, listener, writer_stop })
     }
 
@@ -160,6 +176,8 @@ impl App {
         let workers = context.workers.clone();
         let stop_supervising = workers.stopping().clone();
         workers.start(async move { supervisor.run(stop_supervising).await });
+        let (callers, stop_keeping) = (context.callers.clone(), workers.stopping().clone());
+        workers.start(async move { callers.keep(stop_keeping).await });
         let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
         let stop_publishing = workers.stopping().clone();
         workers.start(async move { publisher.run(stop_publishing).await });
@@ -316,6 +334,19 @@ fn outbound_limits(settings: &Settings) -> OutboundLimits {
         connect_timeout: settings.push.connect_timeout(),
         response_max_bytes: settings.push.response_max_bytes,
         allow_private_targets: settings.security.allow_private_targets,
+    }
+}
+
+fn call_limits(settings: &Settings, url: &DatabaseUrl) -> CallLimits {
+    let push = &settings.push;
+    CallLimits {
+        concurrency: push.concurrency,
+        penalty: push.penalty(),
+        timeout: push.timeout(),
+        push_max_bytes: push.response_max_bytes,
+        read_max_bytes: push.read_max_bytes,
+        lease: push.lease(),
+        alone: url.is_sqlite(),
     }
 }
 

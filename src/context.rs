@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::alerts::Messenger;
+use crate::caller::Callers;
 use crate::db::{Conn, Db, DbError, Reader};
 use crate::http::auth::Tokens;
 use crate::people::People;
@@ -27,6 +28,8 @@ pub struct Context {
     pub people: People,
     /// What makes a changed connection live.
     pub connections: Connections,
+    /// The way out to marketplaces.
+    pub callers: Callers,
     /// The way out to sinks, for trying one.
     pub messenger: Messenger,
     /// Whether this is the demo, whose shoppers buy without paying.

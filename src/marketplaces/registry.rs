@@ -40,6 +40,11 @@ impl Registry {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
+    /// The same, of connections nobody holds yet.
+    pub fn replace(&self, connections: Vec<Connection>) {
+        self.put(connections.into_iter().map(Arc::new).collect());
+    }
+
     fn live(&self) -> Arc<Live> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
