@@ -17,10 +17,13 @@ use crate::workers::Workers;
 
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// `None`: the connection needs no such worker.
+pub type Make = Box<dyn Fn(&Arc<Connection>, CancellationToken) -> Option<Job> + Send>;
+
 /// A kind of worker: whether a connection needs one, and what it does until it is told to stop.
 pub struct Kind {
     pub name: &'static str,
-    pub make: Box<dyn Fn(&Arc<Connection>, CancellationToken) -> Option<Job> + Send>,
+    pub make: Make,
 }
 
 pub struct Supervisor {
