@@ -8,6 +8,7 @@
 //! A list of marketplaces in a later file adds to the earlier ones; an entry with a known code adjusts that marketplace. Every
 //! other list is replaced as a whole.
 
+mod api;
 mod check;
 mod choice;
 mod cidr;
@@ -31,6 +32,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub use check::weak_secret;
 pub use choice::{DriftPolicy, Fulfilment, LogFormat, MailTls, OwnCancelRestock, OwnSalesDecrement, Rounding, StockFeed};
 pub use cidr::{Cidr, CidrError};
 pub use duration::{DurationError, parse_duration};

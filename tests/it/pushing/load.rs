@@ -15,7 +15,7 @@ use crate::support::scripted::Scripted;
 async fn five_hundred_sales_of_one_product_are_a_handful_of_requests() {
     let hub = Hub::with(Plan { products: vec![("HOT", 600)], ..Plan::default() }).await;
     hub.settled(30 * SECOND).await;
-    let marks: Vec<u64> = hub.shops.iter().map(|shop| hub.mark(shop.market().code())).collect();
+    let marks: Vec<u64> = hub.shops.iter().map(|shop| hub.mark(&shop.market().code())).collect();
     let begun = Instant::now();
     for _ in 0..10 {
         join_all((0..50).map(|_| hub.store_sells("HOT", 1))).await;
@@ -26,7 +26,7 @@ async fn five_hundred_sales_of_one_product_are_a_handful_of_requests() {
     let allowed = 2 + usize::try_from(took.as_millis() / 500).unwrap();
     for (shop, mark) in hub.shops.iter().zip(marks) {
         let code = shop.market().code();
-        let told = hub.told(code, mark);
+        let told = hub.told(&code, mark);
         println!("{code}: {} requests for 500 sales in {took:?}", told.len());
         assert!(told.len() <= allowed, "{} requests", told.len());
         assert_eq!(shop.market().shown("HOT"), 100);
