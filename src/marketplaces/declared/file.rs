@@ -55,6 +55,8 @@ pub struct AdapterFile {
 
 #[derive(Clone, Debug, Default)]
 pub struct Http {
+    pub timeout: Option<Duration>,
+    pub response_max_bytes: Option<usize>,
     pub user_agent: Option<Template>,
     pub headers: Vec<(String, Template)>,
     pub classify: Vec<Classify>,
@@ -263,11 +265,9 @@ fn date(node: &tree::Node) -> Result<&'static str, String> {
 
 impl Http {
     fn read(s: &mut In<'_, '_, '_>) -> Self {
-        // Both are the hub's own to decide (`push.timeout_ms`, `push.response_max_bytes`): they are read so that a file that
-        // was written for another program loads, and mean no more.
-        s.opt("timeout_ms", whole::<i64>(1..=600_000));
-        s.opt("max_response_kb", whole::<i64>(1..=1_048_576));
         Self {
+            timeout: s.opt("timeout_ms", whole(1..=600_000)).map(Duration::from_millis),
+            response_max_bytes: s.opt("max_response_kb", whole(1..=1_048_576)).map(|kb: usize| kb * 1_024),
             user_agent: s.opt("user_agent", read::template(Place::Settings)),
             headers: read::templates(s, "headers", Place::Settings),
             classify: s.tables("classify", |s| Classify {

@@ -106,6 +106,8 @@ fn traits(file: &AdapterFile) -> Traits {
         quantity_max: file.push.as_ref().map_or(plain.quantity_max, |push| push.quantity.1),
         key_interval: file.push.as_ref().map_or(plain.key_interval, |push| push.key_interval),
         min_gap: file.min_gap,
+        timeout: file.http.timeout,
+        response_max_bytes: file.http.response_max_bytes,
         verify_after: file.push.as_ref().and_then(|push| push.way.result.verify_after).unwrap_or(plain.verify_after),
         abilities: Abilities {
             stock: file.stock.list.is_some(),
