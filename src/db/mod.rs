@@ -46,6 +46,7 @@ pub use conn::Conn;
 pub use error::DbError;
 pub use url::{DatabaseUrl, UrlError};
 
+use crate::breakage::{self, Breakage};
 use sql::{Dialect, Sql};
 
 /// KiB of pages the SQLite writer keeps. With less than a group of writes touches, pages are read and written again and again
@@ -181,7 +182,7 @@ impl DbOptions {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // An answer of 200 must survive a power cut: every commit is on the disk before it is answered.
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(if breakage::is(Breakage::SyncNormal) { SqliteSynchronous::Normal } else { SqliteSynchronous::Full })
             .foreign_keys(true)
             .busy_timeout(self.busy_timeout)
             .statement_cache_capacity(512)
