@@ -23,6 +23,12 @@ struct PushLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    marketplace: String,
+    purpose: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MarketplaceLabels {
     marketplace: String,
 }
@@ -36,6 +42,7 @@ pub struct Metrics {
     registry: Registry,
     webhooks: Family<WebhookLabels, Counter>,
     pushes: Family<PushLabels, Counter>,
+    api_calls: Family<CallLabels, Counter>,
     push_seconds: Family<MarketplaceLabels, Histogram>,
     push_leaves_seconds: Family<MarketplaceLabels, Histogram>,
     circuit_open: Family<MarketplaceLabels, Gauge>,
@@ -69,6 +76,7 @@ impl Metrics {
             registry: Registry::default(),
             webhooks: Family::default(),
             pushes: Family::default(),
+            api_calls: Family::default(),
             push_seconds: Family::new_with_constructor(seconds),
             push_leaves_seconds: Family::new_with_constructor(seconds),
             circuit_open: Family::default(),
@@ -96,6 +104,7 @@ impl Metrics {
         r.register("write_group_size", "Jobs in one transaction", self.group_size.clone());
         r.register("writer_waiting", "Jobs that wait for the writer", self.writer_waiting.clone());
         r.register("pushes", "Pushed items by outcome", self.pushes.clone());
+        r.register("api_calls", "Requests to marketplaces by what they were for", self.api_calls.clone());
         r.register("push_seconds", "Request to answer", self.push_seconds.clone());
         r.register("push_leaves_seconds", "Wanted to sent", self.push_leaves_seconds.clone());
         r.register("circuit_open", "1 while a marketplace is given rest", self.circuit_open.clone());
@@ -124,6 +133,10 @@ impl Metrics {
     pub fn pushed(&self, marketplace: &str, outcome: &'static str, took: Duration) {
         self.pushes.get_or_create(&PushLabels { marketplace: marketplace.into(), outcome }).inc();
         self.push_seconds.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).observe(took.as_secs_f64());
+    }
+
+    pub fn api_call(&self, marketplace: &str, purpose: &'static str) {
+        self.api_calls.get_or_create(&CallLabels { marketplace: marketplace.into(), purpose }).inc();
     }
 
     pub fn circuit(&self, marketplace: &str, open: bool) {

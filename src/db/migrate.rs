@@ -29,6 +29,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0002_sinks.sql"),
         postgres: include_str!("../../migrations/postgres/0002_sinks.sql"),
     },
+    Pair {
+        number: 4,
+        name: "calling_out",
+        sqlite: include_str!("../../migrations/sqlite/0004_calling_out.sql"),
+        postgres: include_str!("../../migrations/postgres/0004_calling_out.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");
