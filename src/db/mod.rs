@@ -3,6 +3,7 @@
 //! SQLite (embedded) or PostgreSQL, chosen by the URL. One write connection, owned by the pipeline's writer; readers apart. One
 //! function per statement, each taking `&mut Conn`; none begins or commits.
 
+mod checkpoint;
 mod conn;
 pub mod error;
 mod migrate;
@@ -43,6 +44,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
+pub use checkpoint::Checkpointer;
 pub use conn::Conn;
 pub use error::DbError;
 pub use url::{DatabaseUrl, UrlError};
@@ -52,7 +54,7 @@ use sql::{Dialect, Sql};
 
 /// KiB of pages the SQLite writer keeps. With less than a group of writes touches, pages are read and written again and again
 /// within one transaction; more is never used than the database has.
-const WRITE_CACHE_KIB: u32 = 64 * 1024;
+const WRITE_CACHE_KIB: u32 = 128 * 1024;
 
 /// What the room needs to know of the settings.
 #[derive(Clone, Debug)]

@@ -29,7 +29,8 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// `STOCKHUB_RIG_KILLS` of them, a hundred webhooks for each: 20 unless told otherwise.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_webhooks_survive_twenty_kills() {
-    let kills = std::env::var("STOCKHUB_RIG_KILLS").map_or(20, |text| text.parse().expect("STOCKHUB_RIG_KILLS is a whole number"));
+    let kills =
+        std::env::var("STOCKHUB_RIG_KILLS").map_or(20, |text| text.parse().expect("STOCKHUB_RIG_KILLS is a whole number"));
     let (seed, events, cut) = (seed(), kills * 100, Cut::Process);
     let scenario = Scenario { seed, events, kills, cut, connections: 16, pause_ms: 0, breakage: None, settle: SETTLE };
     let verdict = campaign::run(scenario).await;

@@ -211,7 +211,7 @@ fn opening() -> BTreeMap<String, i64> {
 
 fn config(database: &TestDatabase, address: SocketAddr, shops: &[ShopServer]) -> String {
     let mut text = format!(
-        "[server]\nbind = \"{address}\"\nworkers = 1\nshutdown_timeout_s = 8\n[database]\nurl = \"{}\"\nreaders = 4\n\
+        "[server]\nbind = \"{address}\"\nworkers = 1\nshutdown_timeout_s = 8\n[database]\nurl = \"{}\"\nreaders = 4\nwal_autocheckpoint_pages = 4000\n\
          [security]\nmaster_key = \"env:T_MASTER\"\n[auth]\nbootstrap_admin_token = \"env:T_ADMIN\"\nstorefront_keys = [\"env:T_STORE\"]\n\
          [push]\nmin_gap_ms = 100\nzombie_window_ms = {ZOMBIE_MS}\ntimeout_ms = 400\nconnect_timeout_ms = 200\nlease_ms = 1000\n\
          [realtime]\nshutdown_drain_ms = 2000\n[log]\nlevel = \"warn\"\nformat = \"json\"\n",
