@@ -10,7 +10,7 @@ mod dead_letters;
 mod analytics;
 mod counts;
 mod csv;
-mod client;
+pub(crate) mod client;
 mod demo;
 mod events;
 mod health;

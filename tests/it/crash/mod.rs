@@ -12,7 +12,7 @@ mod disk;
 mod observer;
 mod oracle;
 mod power;
-mod process;
+pub(crate) mod process;
 mod senders;
 mod stopping;
 mod sweep;
