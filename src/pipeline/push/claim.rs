@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::PushLimits;
 use super::batch::{self, Round};
+use crate::breakage::{self, Breakage};
 use crate::db::DbError;
 use crate::db::pushes::{self, DueRow, Gate};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
 use crate::marketplaces::connection::Status;
 use crate::pipeline::Tx;
-use crate::pipeline::breakage::{self, Breakage};
 use crate::pipeline::writer::Command;
 
 /// Takes what is due of one marketplace, if it is ours to push.

@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use super::Pusher;
 use super::batch::item;
 use super::outcome::{Ended, Settle};
+use crate::breakage::{self, Breakage};
 use crate::caller::{Caller, Purpose, Refused, Ticket};
 use crate::db::pushes::DueRow;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::wire::Headers;
 use crate::marketplaces::{Answer, Outcome, PushItem, Pushed};
-use crate::pipeline::breakage::{self, Breakage};
 
 /// Requests spent on finding the bad ones of a batch. One among a thousand is found with twenty; where many are bad, the rest are
 /// tried one by one later.
