@@ -234,8 +234,10 @@ fn print_report(arguments: &SimulateArguments, fair: &Fair, bought: &ShopperRepo
 /// Everything a hub must be told, ready to be used.
 fn print_config(fair: &Fair) {
     out(
-        "# Settings of a hub for these shops. They stand on loopback, which has to be permitted:\n[security]\nallow_private_targets = true",
+        "# Settings of a hub for these shops. They stand on loopback, which has to be permitted; Ozon and Yandex prove themselves by the",
     );
+    out("# address they send from, which a proxy on this machine is believed to tell.");
+    out("[security]\nallow_private_targets = true\n[server]\ntrusted_proxies = [\"127.0.0.1/32\"]");
     let sides = fair.hub_sides();
     for HubSide { toml, .. } in &sides {
         out(&format!("\n{toml}"));

@@ -65,7 +65,9 @@ impl Dialect for Kaufland {
 
     fn account(&self, code: &str) -> Account {
         let values = json!({ "client_key": "5d4f1c3e9b8a47c6b2a1908f7e6d5c4b", "storefront": "de" });
-        Account::new(values, &[("secret_key", made_up_secret(code, "secret_key"))])
+        // One key for both ways; a hub may keep them apart.
+        let key = made_up_secret(code, "secret_key");
+        Account::new(values, &[("secret_key", key.clone()), ("webhook_secret", key)])
     }
 
     fn refs(&self, n: u64, sku: &Sku, _account: &Account) -> Map<String, Value> {

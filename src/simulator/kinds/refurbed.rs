@@ -70,7 +70,7 @@ impl Dialect for Refurbed {
 
     /// No numbers are published; the headers tell what is left.
     fn limits(&self) -> Vec<Limit> {
-        vec![Limit::window("all", 300, Duration::from_secs(60), Duration::ZERO)]
+        vec![Limit::window("all", 600, Duration::from_secs(60), Duration::ZERO)]
     }
 
     fn routes(&self) -> &'static [Route] {
@@ -86,7 +86,7 @@ impl Dialect for Refurbed {
 
     fn throttled(&self, _limit: &'static str, wait: Duration, now: Timestamp) -> Say {
         let reset = now.plus(wait).seconds() + 1;
-        let say = error(429, 8, "rate limit exceeded").with("X-RateLimit-Limit", 300);
+        let say = error(429, 8, "rate limit exceeded").with("X-RateLimit-Limit", 600);
         say.with("X-RateLimit-Remaining", 0).with("X-RateLimit-Reset", reset)
     }
 

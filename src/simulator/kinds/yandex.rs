@@ -22,13 +22,15 @@ const BODY_MAX_BYTES: usize = 512 * 1024;
 const SET: &str = "PUT /v2/campaigns/{campaign}/offers/stocks";
 const READ: &str = "POST /v2/campaigns/{campaign}/offers/stocks";
 const CAMPAIGNS: &str = "GET /v2/campaigns";
+const CAMPAIGN: &str = "GET /v2/campaigns/{campaign}";
 const ORDERS: &str = "POST /v1/businesses/{business}/orders";
 const ORDER: &str = "GET /v2/campaigns/{campaign}/orders/{id}";
 
-static ROUTES: [Route; 5] = [
+static ROUTES: [Route; 6] = [
     Route::new(SET, Class::Write, &["parallel"]),
     Route::new(READ, Class::Read, &["parallel"]),
     Route::new(CAMPAIGNS, Class::Account, &["parallel"]),
+    Route::new(CAMPAIGN, Class::Account, &["parallel"]),
     Route::new(ORDERS, Class::Orders, &["parallel"]),
     Route::new(ORDER, Class::Orders, &["parallel"]),
 ];
@@ -91,7 +93,7 @@ impl Dialect for Yandex {
     fn answer(&self, route: &'static str, call: &Call, desk: &mut Desk<'_>) -> Say {
         let account = desk.account();
         let ours = match route {
-            SET | READ | ORDER => call.part(0) == account.text("campaign_id"),
+            SET | READ | ORDER | CAMPAIGN => call.part(0) == account.text("campaign_id"),
             ORDERS => call.part(0) == account.text("business_id"),
             _ => true,
         };
@@ -111,6 +113,9 @@ impl Dialect for Yandex {
                 let (campaign, business) = (desk.account().value("campaign_id"), desk.account().value("business_id"));
                 let one = json!({ "id": campaign, "domain": "Simulated", "business": { "id": business, "name": "Simulated" },
                     "placementType": "FBS", "apiAvailability": "AVAILABLE" });
+                if route == CAMPAIGN {
+                    return Say::ok(json!({ "campaign": one }));
+                }
                 Say::ok(json!({ "campaigns": [one], "pager": { "total": 1 } }))
             }
         }
@@ -148,7 +153,8 @@ impl Dialect for Yandex {
 
     fn deliver(&self, posting: Posting<'_>) -> Delivery {
         let path = format!("/webhooks/{}/{}", posting.code, posting.account.secret("hook_path"));
-        Delivery { path, headers: Vec::new() }
+        // One of the addresses it sends from, for a hub that trusts this machine as its proxy.
+        Delivery { path, headers: vec![("X-Forwarded-For", "5.45.207.9".to_owned())] }
     }
 
     fn taken(&self, status: u16, body: &[u8]) -> bool {
@@ -272,7 +278,12 @@ fn orders(call: &Call, desk: &mut Desk<'_>) -> Say {
     let since = time("updateDateFrom").unwrap_or(Timestamp::from_micros(0));
     let until = time("updateDateTo").unwrap_or(Timestamp::from_micros(i64::MAX));
     let wanted = body["statuses"].as_array().filter(|wanted| !wanted.is_empty());
-    let fits = |order: &&Order| wanted.is_none_or(|wanted| wanted.contains(&json!(status(order))));
+    let ids = body["orderIds"].as_array().filter(|ids| !ids.is_empty());
+    let ours = body["campaignIds"].as_array().is_none_or(|ids| ids.contains(&desk.account().value("campaign_id")));
+    let fits = |order: &&Order| {
+        let named = ids.is_none_or(|ids| ids.iter().any(|id| plain(id) == order.id));
+        ours && named && wanted.is_none_or(|wanted| wanted.contains(&json!(status(order))))
+    };
     let found: Vec<&Order> = desk.book().changed(since, until).filter(fits).skip(from).take(limit + 1).collect();
     let paging = if found.len() > limit { json!({ "nextPageToken": format!("t-{}", from + limit) }) } else { json!({}) };
     let orders: Vec<Value> = found.into_iter().take(limit).map(|order| rendered(desk, order)).collect();

@@ -86,7 +86,7 @@ fn orders_by_their_last_change_and_notices_without_a_signature() {
     let body: Value = serde_json::from_str(&told[0].body).unwrap();
     assert_eq!((&body["notificationType"], &body["items"][0]["count"]), (&json!("ORDER_CREATED"), &json!(2)));
     let delivery = trial.delivered(&told[0]);
-    assert_eq!((delivery.path, delivery.headers.len()), (format!("/webhooks/yandex-market/{}", trial.secret("hook_path")), 0));
+    assert_eq!((delivery.path, delivery.headers.len()), (format!("/webhooks/yandex-market/{}", trial.secret("hook_path")), 1));
     trial.wait_seconds(10);
     trial.sell("B", 1);
     assert_eq!(trial.cancel(&trade.order_id, None).after, 5);
@@ -97,6 +97,8 @@ fn orders_by_their_last_change_and_notices_without_a_signature() {
     let mut statuses = [page["orders"][0]["status"].as_str().unwrap(), rest["orders"][0]["status"].as_str().unwrap()];
     statuses.sort_unstable();
     assert_eq!(statuses, ["CANCELLED", "PROCESSING"]);
+    let one = trial.post(ORDERS, json!({ "campaignIds": [21_000_111], "orderIds": [trade.order_id.parse::<u64>().unwrap()] }));
+    assert_eq!((one["orders"].as_array().unwrap().len(), &one["orders"][0]["status"]), (1, &json!("CANCELLED")));
     let dialect = Kind::YandexMarket.dialect().unwrap();
     assert!(dialect.taken(200, br#"{"version":"1","name":"hub","time":"t"}"#) && !dialect.taken(200, b"{}"));
 }
