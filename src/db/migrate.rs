@@ -35,6 +35,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0004_calling_out.sql"),
         postgres: include_str!("../../migrations/postgres/0004_calling_out.sql"),
     },
+    Pair {
+        number: 6,
+        name: "write_path",
+        sqlite: include_str!("../../migrations/sqlite/0006_write_path.sql"),
+        postgres: include_str!("../../migrations/postgres/0006_write_path.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");
