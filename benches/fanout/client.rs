@@ -197,13 +197,13 @@ impl Client {
             let latencies = &mut self.seen.latencies;
             let count = frames::times(payload, |ts| {
                 sampled += 1;
-                if sampled % 7 == 0 && latencies.len() < 2_000_000 {
+                if sampled.is_multiple_of(7) && latencies.len() < 2_000_000 {
                     latencies.push(now.saturating_sub(ts));
                 }
             });
             self.sampled = sampled;
             self.last = (payload.len(), start.to_vec(), count);
-        } else if self.sampled % 64 == 0 {
+        } else if self.sampled.is_multiple_of(64) {
             let now = self.micros();
             let latencies = &mut self.seen.latencies;
             frames::times(payload, |ts| latencies.push(now.saturating_sub(ts)));

@@ -108,10 +108,8 @@ impl Server {
                 add(&["nginx", "-c", folder.join("nginx.conf").to_str().unwrap()]);
             }
         }
-        let modules = std::env::var("STOCKHUB_BENCH_MODULES").unwrap_or_default();
         let child = Command::new("taskset")
             .args(&words)
-            .env("STOCKHUB_BENCH_MODULES", modules)
             .env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -129,7 +127,7 @@ impl Server {
             }
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!(
-                    "{} ended: {status}. ws and socket.io need `npm install` in a folder that STOCKHUB_BENCH_MODULES names; nchan needs nginx with libnginx-mod-nchan",
+                    "{} ended: {status}. ws and socket.io need `npm install` in benches/fanout/peers; nchan needs nginx with libnginx-mod-nchan",
                     kind.name()
                 );
             }

@@ -5,12 +5,7 @@
 //! `run` starts each contender in turn (interleaved, so that a busy machine is busy for all), on a core of its own, and measures
 //! it with the same client: deliveries, server CPU seconds, latency. What the contenders need (node, npm, nginx with nchan) is
 //! named when it is missing. `floor` is the bare epoll loop that the others are compared with.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a measurement that cannot go on should say so and stop"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on should say so and stop")]
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "it prints what it measured, by the machine's own clock")]
 
 mod client;

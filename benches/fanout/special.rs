@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, percentile};
+use crate::client::Client;
 use crate::contender::{Kind, Server};
 use crate::publish::Publisher;
 use crate::scene::{self, Scene};
@@ -118,7 +118,7 @@ pub fn storm(options: &BTreeMap<String, String>) {
         let since = client.sockets[n].cursor.clone();
         let path = format!("{}&since={since}", Kind::Stockhub.path(&scene::wants(&scene, n)));
         client.open_later(server.address, &path, n);
-        if n % 64 == 0 {
+        if n.is_multiple_of(64) {
             client.turn(Duration::ZERO, &mut nobody);
         }
     }
@@ -134,6 +134,4 @@ pub fn storm(options: &BTreeMap<String, String>) {
         client.served,
         begun.elapsed().as_secs_f64()
     );
-    let mut waits = vec![u64::try_from(begun.elapsed().as_micros()).unwrap()];
-    let _ = percentile(&mut waits, 0.5);
 }

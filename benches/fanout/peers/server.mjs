@@ -1,12 +1,12 @@
 // Node `ws` and Socket.IO as their documentation shows them: a map from SKU to sockets (rooms), one send each.
-// Arguments: which, port. The packages come from the folder that STOCKHUB_BENCH_MODULES names.
+// Arguments: which, port. The packages stand beside this file, or where STOCKHUB_BENCH_MODULES says.
 
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
 const [which, port] = process.argv.slice(2);
-const load = createRequire(join(process.env.STOCKHUB_BENCH_MODULES || process.cwd(), "package.json"));
+const load = createRequire(join(process.env.STOCKHUB_BENCH_MODULES || import.meta.dirname, "package.json"));
 const names = (url) => new URL(url, "http://x").searchParams.get("skus")?.split(",").filter(Boolean) ?? [];
 
 const server = createServer((request, response) => {
