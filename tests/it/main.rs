@@ -18,3 +18,4 @@ mod pipeline;
 mod proofs;
 mod pushing;
 mod realtime;
+mod simulator;
