@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 something was found or failed, 2 bad usage or bad settings.
 
+mod adapters;
 mod demo;
 mod explain;
 mod output;
@@ -54,7 +55,7 @@ enum Command {
     /// Adapters of this program
     Adapters {
         #[command(subcommand)]
-        command: tools::Adapters,
+        command: adapters::Adapters,
     },
     /// API tokens
     Token {
@@ -97,7 +98,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Verify { json, repair } => with_settings(&files, move |settings| verify::verify(settings, json, repair)).await,
         Command::Explain(arguments) => with_settings(&files, move |settings| explain::explain(settings, arguments)).await,
-        Command::Adapters { command } => tools::adapters(&command),
+        Command::Adapters { command } => adapters::adapters(&files, &command),
         Command::Token { command } => with_settings(&files, move |settings| tools::token(settings, command)).await,
         Command::Webhook { command } => webhook::webhook(command).await,
         Command::Bench { command } => crate::bench::run(command).await,

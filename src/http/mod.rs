@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod adapters;
 mod alerts;
 mod dead_letters;
 mod analytics;
@@ -47,6 +48,7 @@ use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
 
 use crate::context::Context;
 use crate::realtime;
+pub use adapters::shape as adapter_shape;
 pub use openapi::document as openapi_document;
 pub use serve::serve;
 pub use tokens::CreateToken;
@@ -137,6 +139,7 @@ fn operations(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/dead-letters/{id}/retry", "POST", [post().to(dead_letters::retry)]))
         .service(at("/v1/admin/dead-letters/{id}/discard", "POST", [post().to(dead_letters::discard)]))
         .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]))
+        .service(at("/v1/admin/adapters", "GET", [get().to(adapters::list)]))
         .service(at("/v1/admin/marketplaces", "GET", [get().to(lists::marketplaces)]))
         .service(at("/v1/admin/tokens", "GET, POST", [get().to(tokens::list), post().to(tokens::create)]))
         .service(at("/v1/admin/tokens/{id}", "DELETE", [delete().to(tokens::revoke)]));

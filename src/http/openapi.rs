@@ -16,7 +16,7 @@ use crate::context::Context;
         super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements, super::lists::webhooks,
         super::lists::webhook, super::lists::pushes, super::lists::alerts, super::oversells::list, super::oversells::resolve,
         super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::lists::audit,
-        super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
+        super::lists::marketplaces, super::adapters::list, super::tokens::create, super::tokens::list, super::tokens::revoke,
         super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship,
         super::order_changes::cancel_store, super::reservations::place, super::reservations::show_one,
         super::reservations::extend, super::reservations::consume, super::reservations::release, super::unmapped::list,

@@ -149,6 +149,7 @@ pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }
 }
@@ -173,6 +174,13 @@ pub fn rfc3339(at: Timestamp, exact: bool) -> String {
     if exact { format!("{head}.{:03}Z", at.millis().rem_euclid(1_000)) } else { format!("{head}Z") }
 }
 
+fn name_of(var: &Var) -> &str {
+    match var {
+        Var::Ref(name) | Var::Group(name) | Var::Account(name) => name,
+        _ => "a value",
+    }
+}
+
 fn filtered(filter: Filter, value: Value, var: &Var, time: impl Fn() -> Option<Timestamp>) -> Result<Value, Unreadable> {
     let at = || time().ok_or_else(|| Unreadable::new("invalid-value", format!("{var:?} is not a time")));
     Ok(match filter {
@@ -184,15 +192,17 @@ fn filtered(filter: Filter, value: Value, var: &Var, time: impl Fn() -> Option<T
         },
         Filter::UnixSeconds => at()?.seconds().into(),
         Filter::UnixMillis => at()?.millis().into(),
+        Filter::Bool => match plain(&value).as_str() {
+            "true" | "1" => true.into(),
+            "false" | "0" => false.into(),
+            text => return Err(Unreadable::new("invalid-ref", format!("{} must be true or false, is {text:?}", name_of(var)))),
+        },
         Filter::Int => match &value {
             Value::Number(number) if number.is_i64() || number.is_u64() => value,
             other => {
                 let text = plain(other);
                 let number = text.parse::<i64>().map_err(|_| {
-                    let name = match var {
-                        Var::Ref(name) | Var::Group(name) | Var::Account(name) => name.as_str(),
-                        _ => "value",
-                    };
+                    let name = name_of(var);
                     Unreadable::new("invalid-ref", format!("{name} must be a whole number, is {text:?}"))
                 })?;
                 number.into()

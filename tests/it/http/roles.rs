@@ -57,6 +57,7 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET",    "/v1/admin/alerts",                                 VIEWER),
     ("GET",    "/v1/admin/oversells",                              VIEWER),
     ("GET",    "/v1/admin/marketplaces",                           VIEWER),
+    ("GET",    "/v1/admin/adapters",                               VIEWER),
     ("GET",    "/v1/admin/products/{sku}/timeline",                VIEWER),
     ("GET",    "/v1/admin/products/{sku}/rule",                    VIEWER),
     ("GET",    "/v1/admin/listings/{id}/rule",                     VIEWER),
