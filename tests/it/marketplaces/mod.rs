@@ -4,4 +4,5 @@ mod fixtures;
 mod from_file;
 mod refs;
 mod schema;
+mod shops;
 mod words;
