@@ -28,6 +28,8 @@ pub struct Values<'a> {
     pub parent: Option<&'a str>,
 }
 
+const ALMOST_A_SECOND: std::time::Duration = std::time::Duration::from_micros(999_999);
+
 #[derive(Clone, Debug)]
 pub struct PageValues {
     pub number: i64,
@@ -105,9 +107,11 @@ impl<'a> Values<'a> {
     fn time(&self, var: &Var) -> Option<Timestamp> {
         match var {
             Var::ChangedAt => self.item.map(|item| item.changed_at),
-            Var::Now | Var::Timestamp => Some(self.now),
+            Var::Timestamp => Some(self.now),
             Var::WindowFrom => self.window.map(|(from, _)| from),
-            Var::WindowTo => self.window.map(|(_, to)| to),
+            // Times are told in whole seconds: the end of a window is rounded up, or its last second would be left out.
+            Var::Now => Some(self.now.plus(ALMOST_A_SECOND)),
+            Var::WindowTo => self.window.map(|(_, to)| to.plus(ALMOST_A_SECOND)),
             Var::Lookback => self.lookback,
             _ => None,
         }

@@ -4,5 +4,4 @@ mod fixtures;
 mod from_file;
 mod refs;
 mod schema;
-mod shops;
 mod words;

@@ -227,5 +227,5 @@ fn a_file_may_stand_in_for_a_built_in_adapter_and_not_for_a_part_of_the_program(
         assert!(faults[0].to_string().contains("is part of the program"), "{faults:?}");
     }
     let body: Value = json!(Catalogue::built_in().ids());
-    assert!(body.as_array().unwrap().len() >= 14, "{body}");
+    assert!(body.as_array().unwrap().len() >= 13, "{body}");
 }
