@@ -17,4 +17,6 @@ mod events;
 mod inventory;
 mod pipeline;
 mod proofs;
+mod pushing;
 mod realtime;
+mod simulator;
