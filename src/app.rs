@@ -37,6 +37,7 @@ use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
+use crate::sync::{Owner, Sync, Way};
 use crate::telemetry::Metrics;
 use crate::workers::{More, Workers};
 
@@ -84,6 +85,7 @@ pub struct App {
     pub first_token: Option<String>,
     pub pushers: Vec<Arc<Pusher>>,
     pub publisher: Arc<Publisher>,
+    pub sync: Arc<Sync>,
     listener: TcpListener,
     writer_stop: CancellationToken,
 }
@@ -117,7 +119,11 @@ impl App {
         let first_token = first_token(&writer, &db, &tokens).await?;
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
-        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
+        let owner = owner(&settings, &kit, db.url());
+        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, &owner, db.url());
+        let way = Way { kit: kit.clone(), outbound };
+        let limits = settings.sync.clone();
+        let sync = Sync::new(kit.clone(), db.clone(), writer.clone(), way, workers.clone(), owner, limits);
         let messenger = messenger(&settings, &sealer)?;
         let publisher = Arc::new(Publisher {
             kit: kit.clone(),
@@ -129,17 +135,19 @@ impl App {
             limits: publish_limits(&settings),
         });
         let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, messenger, demo: false };
-        Ok(Self { context, address, first_token, pushers, publisher, listener, writer_stop })
+        Ok(Self { context, address, first_token, pushers, publisher, sync: Arc::new(sync), listener, writer_stop })
     }
 
     /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let Self { context, listener, pushers, publisher, writer_stop, .. } = self;
+        let Self { context, listener, pushers, publisher, sync, writer_stop, .. } = self;
         let workers = context.workers.clone();
         for pusher in &pushers {
             let (pusher, stop) = (pusher.clone(), workers.stopping().clone());
             workers.start(async move { pusher.run(stop).await });
         }
+        let stop_reading = workers.stopping().clone();
+        workers.start(async move { sync.run(stop_reading).await });
         let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
         let stop_publishing = workers.stopping().clone();
         workers.start(async move { publisher.run(stop_publishing).await });
@@ -230,6 +238,7 @@ pub fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
         metrics: Arc::new(Metrics::new()),
         keys: Keys::default(),
         pulse: Pulse::default(),
+        bells: crate::sync::Bells::default(),
         replaying: Arc::default(),
         rejected: RejectedList::new(ingest.rejected_kept),
         limits: Limits {
@@ -296,12 +305,20 @@ fn outbound_limits(settings: &Settings) -> OutboundLimits {
     }
 }
 
+/// Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
+/// lease has to run out first.
+fn owner(settings: &Settings, kit: &Kit, url: &DatabaseUrl) -> Owner {
+    let name = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
+    Owner { name, lease: settings.push.lease() }
+}
+
 fn make_pushers(
     settings: &Settings,
     kit: &Kit,
     writer: &Writer,
     outbound: &Outbound,
     pushers: &Pushers,
+    owner: &Owner,
     url: &DatabaseUrl,
 ) -> Vec<Arc<Pusher>> {
     let push = &settings.push;
@@ -317,9 +334,6 @@ fn make_pushers(
         alone: url.is_sqlite(),
         idle: if url.is_sqlite() { Duration::from_secs(60) } else { push.lease() / 3 },
     };
-    // Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
-    // lease has to run out first.
-    let owner = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
     let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
     pushing
         .map(|connection| {
@@ -328,7 +342,7 @@ fn make_pushers(
                 writer: writer.clone(),
                 outbound: outbound.clone(),
                 connection,
-                owner: owner.clone(),
+                owner: owner.name.clone(),
                 limits,
                 pushers: pushers.clone(),
             })

@@ -54,6 +54,12 @@ impl Timestamp {
         (946_684_800_000_000..7_258_118_400_000_000).contains(&micros).then_some(Self(micros))
     }
 
+    /// Reads the date of an HTTP header, like `Tue, 15 Nov 1994 08:12:31 GMT`.
+    pub fn parse_rfc2822(text: &str) -> Option<Self> {
+        let parsed = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_microsecond();
+        (946_684_800_000_000..7_258_118_400_000_000).contains(&parsed).then_some(Self(parsed))
+    }
+
     /// `2026-01-09`: the UTC day, the key of daily figures.
     pub fn day(self) -> String {
         self.to_string().chars().take(10).collect()

@@ -26,7 +26,9 @@ use crate::context::Context;
         super::places::transfer, super::counts::post, super::timeline::of_product, super::analytics::show,
         super::repair::repair, super::rules::of_hub, super::rules::of_marketplace, super::rules::of_product,
         super::rules::of_listing, super::rules::set_hub, super::rules::set_marketplace, super::rules::set_product,
-        super::rules::set_listing, super::health::alive, super::health::ready, super::health::metrics, serve
+        super::rules::set_listing, super::sync::start, super::sync::list, super::sync::get,
+        super::sync::refresh, super::reconciliations::start, super::reconciliations::list, super::reconciliations::get,
+        super::reconciliations::approve, super::doctor::examine, super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes, &SecondNames)
 )]

@@ -73,6 +73,10 @@ pub struct Policy {
     pub push_enabled: bool,
     /// Who is right when it shows another number than expected.
     pub drift_policy: DriftPolicy,
+    /// How often its orders (of one that only tells its numbers: those) are read, where the seller says so.
+    pub poll_every: Option<Duration>,
+    /// Instead of the hub's schedule.
+    pub reconcile_every: Option<Duration>,
     pub rule: Rule,
 }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use self::absolute::Seen;
 use super::Tx;
 use super::breakage::{self, Breakage};
-use super::log::Logged;
+use super::log::{self, Logged};
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
 use crate::db::alerts::{self, NewAlert};
@@ -28,7 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::marketplaces::{Connection, Door, Incoming, StockFeed, Verdict};
 
 /// Applies a group of new log rows and writes down what became of each.
-pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
+pub(crate) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
     if list.is_empty() {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbE
 }
 
 /// The same for one row, which may be poison: its failure is written down, and the log keeps it for another try.
-pub(super) async fn one_by_itself(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
+pub(crate) async fn one_by_itself(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
     let [one] = &list[..] else { return logged(tx, list).await };
     let (id, retry_count) = (one.id, one.retry_count);
     db::savepoint(&mut tx.conn).await?;
@@ -100,7 +100,7 @@ impl super::writer::Command for ApplyDue {
 /// A logged row was verified when it came in; its bytes are read again by the adapter of today. What still cannot be used is
 /// settled as that: it must neither count as done nor stay in line for ever.
 fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult> {
-    let PendingWebhook { id, event_key, created_at: received_at, retry_count, .. } = row;
+    let PendingWebhook { id, event_key, created_at: received_at, retry_count, initial, .. } = row;
     let (source, parked) = (source(&row.source), row.error_code.as_deref() == Some("unmapped"));
     let settled = |status, error_code, error_message| WebhookResult {
         id,
@@ -119,10 +119,12 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult>
     let reading = super::normalise::again(&connection, &event_key, incoming);
     match reading.verdict {
         Verdict::Facts(facts) => {
-            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial: false })
+            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial })
         }
         Verdict::Ignored => Err(settled("ignored", None, None)),
-        Verdict::Hint { .. } => Err(settled("failed", Some("hint-only"), Some("the order is to be fetched".into()))),
+        // Waits again, for who fetches orders.
+        Verdict::Hint { .. } if log::can_be_followed(&connection) => Err(settled("retry", Some(log::HINT), None)),
+        Verdict::Hint { .. } => Err(settled("failed", Some("hint-only"), Some(log::NOT_FOLLOWED.into()))),
         Verdict::Failed(error) => Err(settled("failed", Some(error.code), Some(error.message))),
     }
 }

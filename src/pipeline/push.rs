@@ -126,7 +126,8 @@ impl Command for Claim {
 /// How long what is due but held back waits until it is looked at again.
 const HELD_BACK: Duration = Duration::from_millis(100);
 
-fn lease(marketplace: MarketplaceId) -> String {
+/// Whoever holds it calls this account, and nobody else does.
+pub(crate) fn lease(marketplace: MarketplaceId) -> String {
     format!("push:{marketplace}")
 }
 

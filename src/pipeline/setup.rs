@@ -247,6 +247,8 @@ fn policy(set: &PolicySettings, traits: &crate::marketplaces::Traits, min_gap: D
         min_gap: set.min_gap_ms.map_or(min_gap, Duration::from_millis),
         push_enabled: set.push_enabled.unwrap_or(true) && traits.kind != Kind::Storefront,
         drift_policy: set.drift_policy.unwrap_or(settings::DriftPolicy::HubWins),
+        poll_every: set.poll_every,
+        reconcile_every: set.reconcile_every,
         rule: rule(&set.rule),
     }
 }

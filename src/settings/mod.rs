@@ -24,6 +24,7 @@ mod secret;
 mod section;
 mod sections;
 mod source;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -45,6 +46,7 @@ pub use sections::{
     SecuritySettings, ServerSettings,
 };
 pub use source::Env;
+pub use sync::SyncSettings;
 
 use section::{Context, Section};
 use tree::{Table, Value};
@@ -63,6 +65,7 @@ pub struct Settings {
     pub security: SecuritySettings,
     pub ingest: IngestSettings,
     pub push: PushSettings,
+    pub sync: SyncSettings,
     pub realtime: RealtimeSettings,
     pub inventory: InventorySettings,
     pub rule: RuleSettings,
@@ -111,6 +114,7 @@ impl Settings {
         let security = s.table("security", |s| SecuritySettings::read(s, is_loopback));
         let ingest = s.table("ingest", IngestSettings::read);
         let push = s.table("push", PushSettings::read);
+        let sync = s.table("sync", SyncSettings::read);
         let realtime = s.table("realtime", RealtimeSettings::read);
         let inventory = s.table("inventory", InventorySettings::read);
         let rule = s.table("rule", RuleSettings::read);
@@ -127,6 +131,7 @@ impl Settings {
             security: security?,
             ingest: ingest?,
             push: push?,
+            sync: sync?,
             realtime: realtime?,
             inventory: inventory?,
             rule: rule?,

@@ -22,6 +22,8 @@ fn connection(secrets: &[&str]) -> Arc<Connection> {
         min_gap: Duration::ZERO,
         push_enabled: true,
         drift_policy: crate::settings::DriftPolicy::HubWins,
+        poll_every: None,
+        reconcile_every: None,
         rule: Rule::default(),
     };
     Arc::new(Connection {
