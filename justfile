@@ -26,6 +26,12 @@ rig RUNS="5":
     done
     STOCKHUB_RIG_STEP=1 cargo test --test it killed_at_writes -- --nocapture
 
+# Chromium against a real hub; WORDS choose tests by name, STOCKHUB_SHOTS=folder takes pictures
+browser *WORDS:
+    cargo build --bin stockhub
+    npm install --silent --no-audit --no-fund --ignore-scripts --no-package-lock --prefix tests/browser
+    node tests/browser/run.mjs {{ WORDS }}
+
 # rewrite the committed copies that tests compare with; read the diff before committing it
 bless:
     STOCKHUB_BLESS=1 cargo test --no-fail-fast

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Messenger;
 use crate::alerts::mail::{MailError, Mailer};
+use crate::caller::{CallLimits, Callers};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::context::Context;
@@ -37,7 +38,7 @@ use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
-use crate::sync::{Owner, Sync, Way};
+use crate::sync::{Sync, Way};
 use crate::telemetry::Metrics;
 use crate::workers::{More, Workers};
 
@@ -119,11 +120,11 @@ impl App {
         let first_token = first_token(&writer, &db, &tokens).await?;
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
-        let owner = owner(&settings, &kit, db.url());
-        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, &owner, db.url());
-        let way = Way { kit: kit.clone(), outbound };
-        let limits = settings.sync.clone();
-        let sync = Sync::new(kit.clone(), db.clone(), writer.clone(), way, workers.clone(), owner, limits);
+        let limits = call_limits(&settings, db.url());
+        let callers = Callers::new(kit.clone(), db.clone(), writer.clone(), outbound.clone(), sealer.clone(), limits);
+        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
+        let way = Way { kit: kit.clone(), callers: callers.clone() };
+        let sync = Sync::new(kit.clone(), db.clone(), writer.clone(), way, workers.clone(), settings.sync.clone());
         let messenger = messenger(&settings, &sealer)?;
         let publisher = Arc::new(Publisher {
             kit: kit.clone(),
@@ -134,7 +135,7 @@ impl App {
             owner: kit.chance.id(kit.clock.now()).to_string(),
             limits: publish_limits(&settings),
         });
-        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, messenger, demo: false };
+        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, callers, messenger, demo: false };
         Ok(Self { context, address, first_token, pushers, publisher, sync: Arc::new(sync), listener, writer_stop })
     }
 
@@ -146,6 +147,8 @@ impl App {
             let (pusher, stop) = (pusher.clone(), workers.stopping().clone());
             workers.start(async move { pusher.run(stop).await });
         }
+        let (callers, stop_keeping) = (context.callers.clone(), workers.stopping().clone());
+        workers.start(async move { callers.keep(stop_keeping).await });
         let stop_reading = workers.stopping().clone();
         workers.start(async move { sync.run(stop_reading).await });
         let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
@@ -263,6 +266,7 @@ fn start_writer(
 ) -> (Writer, CancellationToken, Broadcast) {
     let limits = WriterLimits {
         queue: settings.database.write_queue,
+        queue_each: settings.ingest.per_connection_in_flight,
         group_max: settings.database.group_max,
         group_max_bytes: settings.database.group_max_bytes,
     };
@@ -305,11 +309,17 @@ fn outbound_limits(settings: &Settings) -> OutboundLimits {
     }
 }
 
-/// Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
-/// lease has to run out first.
-fn owner(settings: &Settings, kit: &Kit, url: &DatabaseUrl) -> Owner {
-    let name = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
-    Owner { name, lease: settings.push.lease() }
+fn call_limits(settings: &Settings, url: &DatabaseUrl) -> CallLimits {
+    let push = &settings.push;
+    CallLimits {
+        concurrency: push.concurrency,
+        penalty: push.penalty(),
+        timeout: push.timeout(),
+        push_max_bytes: push.response_max_bytes,
+        read_max_bytes: push.read_max_bytes,
+        lease: push.lease(),
+        alone: url.is_sqlite(),
+    }
 }
 
 fn make_pushers(
@@ -318,7 +328,6 @@ fn make_pushers(
     writer: &Writer,
     outbound: &Outbound,
     pushers: &Pushers,
-    owner: &Owner,
     url: &DatabaseUrl,
 ) -> Vec<Arc<Pusher>> {
     let push = &settings.push;
@@ -334,6 +343,9 @@ fn make_pushers(
         alone: url.is_sqlite(),
         idle: if url.is_sqlite() { Duration::from_secs(60) } else { push.lease() / 3 },
     };
+    // Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
+    // lease has to run out first.
+    let owner = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
     let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
     pushing
         .map(|connection| {
@@ -342,7 +354,7 @@ fn make_pushers(
                 writer: writer.clone(),
                 outbound: outbound.clone(),
                 connection,
-                owner: owner.name.clone(),
+                owner: owner.clone(),
                 limits,
                 pushers: pushers.clone(),
             })

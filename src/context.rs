@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::alerts::Messenger;
+use crate::caller::Callers;
 use crate::db::{Conn, Db, DbError, Reader};
 use crate::http::auth::Tokens;
 use crate::pipeline::Kit;
@@ -22,6 +23,8 @@ pub struct Context {
     pub workers: Workers,
     pub sealer: Sealer,
     pub tokens: Tokens,
+    /// The way out to marketplaces.
+    pub callers: Callers,
     /// The way out to sinks, for trying one.
     pub messenger: Messenger,
     /// Whether this is the demo, whose shoppers buy without paying.

@@ -25,6 +25,13 @@ pub struct OutboundLimits {
     pub allow_private_targets: bool,
 }
 
+/// How long one request may take, and how much of its answer is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Within {
+    pub timeout: Duration,
+    pub max_bytes: usize,
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client cannot be made: {0}")]
 pub struct OutboundError(#[from] reqwest::Error);
@@ -46,6 +53,12 @@ impl Outbound {
 
     /// Sends, and says what came back. Never an error: that nothing came back is an answer too.
     pub async fn send(&self, request: Request) -> Answer {
+        let within = Within { timeout: self.limits.timeout, max_bytes: self.limits.response_max_bytes };
+        self.send_within(request, within).await
+    }
+
+    /// The same, with limits of its own.
+    pub async fn send_within(&self, request: Request, within: Within) -> Answer {
         if let Some(refused) = self.refuses(&request.url) {
             return Answer::NotSent(refused);
         }
@@ -56,7 +69,7 @@ impl Outbound {
             Method::Patch => reqwest::Method::PATCH,
             Method::Delete => reqwest::Method::DELETE,
         };
-        let mut builder = self.client.request(method, &request.url);
+        let mut builder = self.client.request(method, &request.url).timeout(within.timeout);
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
@@ -64,28 +77,11 @@ impl Outbound {
             builder = builder.body(body);
         }
         match builder.send().await {
-            Ok(response) => self.read(response).await,
+            Ok(response) => read(response, within.max_bytes).await,
             // What failed while connecting never left; anything else may have arrived.
             Err(error) if error.is_connect() || error.is_builder() => Answer::NotSent(words(&error)),
             Err(error) => Answer::NoAnswer(words(&error)),
         }
-    }
-
-    async fn read(&self, response: reqwest::Response) -> Answer {
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(seconds);
-        let headers = kept(response.headers());
-        let mut body = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            match chunk {
-                Ok(chunk) if body.len() + chunk.len() <= self.limits.response_max_bytes => body.extend_from_slice(&chunk),
-                // The status stands; of a body too long the beginning is enough.
-                Ok(_) => break,
-                Err(error) => return Answer::NoAnswer(words(&error)),
-            }
-        }
-        Answer::Response { status, retry_after, headers, body }
     }
 
     /// An address written as digits never goes through the resolver, so it is looked at here.
@@ -101,6 +97,23 @@ impl Outbound {
         };
         (!is_public(address)).then(|| format!("{address} is not a public address; security.allow_private_targets is off"))
     }
+}
+
+async fn read(response: reqwest::Response, max_bytes: usize) -> Answer {
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(seconds);
+    let headers = kept(response.headers());
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        match chunk {
+            Ok(chunk) if body.len() + chunk.len() <= max_bytes => body.extend_from_slice(&chunk),
+            // The status stands; of a body too long the beginning is enough.
+            Ok(_) => break,
+            Err(error) => return Answer::NoAnswer(words(&error)),
+        }
+    }
+    Answer::Response { status, retry_after, headers, body }
 }
 
 /// Headers kept of an answer, and bytes of one: more than any marketplace uses, and no place to fill our memory.

@@ -43,10 +43,10 @@ pub struct Metrics {
     registry: Registry,
     webhooks: Family<WebhookLabels, Counter>,
     pushes: Family<PushLabels, Counter>,
+    api_calls: Family<CallLabels, Counter>,
     push_seconds: Family<MarketplaceLabels, Histogram>,
     push_leaves_seconds: Family<MarketplaceLabels, Histogram>,
     circuit_open: Family<MarketplaceLabels, Gauge>,
-    calls: Family<CallLabels, Counter>,
     polls: Family<MarketplaceLabels, Counter>,
     poll_orders: Family<MarketplaceLabels, Counter>,
     poll_found_missing: Family<MarketplaceLabels, Counter>,
@@ -82,10 +82,10 @@ impl Metrics {
             registry: Registry::default(),
             webhooks: Family::default(),
             pushes: Family::default(),
+            api_calls: Family::default(),
             push_seconds: Family::new_with_constructor(seconds),
             push_leaves_seconds: Family::new_with_constructor(seconds),
             circuit_open: Family::default(),
-            calls: Family::default(),
             polls: Family::default(),
             poll_orders: Family::default(),
             poll_found_missing: Family::default(),
@@ -115,10 +115,10 @@ impl Metrics {
         r.register("write_group_size", "Jobs in one transaction", self.group_size.clone());
         r.register("writer_waiting", "Jobs that wait for the writer", self.writer_waiting.clone());
         r.register("pushes", "Pushed items by outcome", self.pushes.clone());
+        r.register("api_calls", "Requests to marketplaces by what they were for", self.api_calls.clone());
         r.register("push_seconds", "Request to answer", self.push_seconds.clone());
         r.register("push_leaves_seconds", "Wanted to sent", self.push_leaves_seconds.clone());
         r.register("circuit_open", "1 while a marketplace is given rest", self.circuit_open.clone());
-        r.register("api_calls", "Requests for reading, by what for", self.calls.clone());
         r.register("polls", "Polls of orders", self.polls.clone());
         r.register("poll_orders", "Orders or changes of orders that a poll found", self.poll_orders.clone());
         r.register("poll_found_missing", "Of these, how many a webhook should have told", self.poll_found_missing.clone());
@@ -151,12 +151,6 @@ impl Metrics {
         self.push_seconds.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).observe(took.as_secs_f64());
     }
 
-    /// Requests that were made to read something.
-    pub fn called(&self, marketplace: &str, purpose: &'static str, calls: i64) {
-        let labels = CallLabels { marketplace: marketplace.into(), purpose };
-        self.calls.get_or_create(&labels).inc_by(u64::try_from(calls).unwrap_or(0));
-    }
-
     pub fn polled(&self, marketplace: &str, new: usize, missing: usize) {
         let labels = || MarketplaceLabels { marketplace: marketplace.into() };
         self.polls.get_or_create(&labels()).inc();
@@ -174,6 +168,10 @@ impl Metrics {
 
     pub fn is_circuit_open(&self, marketplace: &str) -> bool {
         self.circuit_open.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).get() == 1
+    }
+
+    pub fn api_call(&self, marketplace: &str, purpose: &'static str) {
+        self.api_calls.get_or_create(&CallLabels { marketplace: marketplace.into(), purpose }).inc();
     }
 
     pub fn circuit(&self, marketplace: &str, open: bool) {

@@ -30,6 +30,12 @@ const PAIRS: &[Pair] = &[
         postgres: include_str!("../../migrations/postgres/0002_sinks.sql"),
     },
     Pair {
+        number: 4,
+        name: "calling_out",
+        sqlite: include_str!("../../migrations/sqlite/0004_calling_out.sql"),
+        postgres: include_str!("../../migrations/postgres/0004_calling_out.sql"),
+    },
+    Pair {
         number: 7,
         name: "sync",
         sqlite: include_str!("../../migrations/sqlite/0007_sync.sql"),

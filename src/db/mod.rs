@@ -13,6 +13,7 @@ pub mod sql;
 mod types;
 mod url;
 
+pub mod accounts;
 pub mod alerts;
 pub mod history;
 pub mod events;
@@ -333,6 +334,7 @@ fn take_file_lock(path: &str) -> Result<File, OpenError> {
 /// Every statement of the room: what the prepare-all test walks.
 pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
     [
+        accounts::ALL,
         alerts::ALL,
         history::ALL,
         events::ALL,

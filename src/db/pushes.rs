@@ -1,6 +1,6 @@
 //! Pushing: claim what is due, settle what was answered. A listing is dirty while its wanted version is ahead of the acknowledged.
 
-use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
+use super::conn::{Conn, execute, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
 use super::sql::{Rows, ids, statements};
 use crate::domain::ids::{ListingId, MarketplaceId};
@@ -27,22 +27,32 @@ statements! {
                 ORDER BY d.next_push_at LIMIT $5) AS waiting) \
         ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
             l.next_push_at, l.id LIMIT $3");
-    PUSHES_NEXT_DUE = both("SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = $1 \
-        AND l.wanted_version > l.acked_version AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') AND l.state = 'active'");
-    PUSHES_NEXT_CONFIRM = both("SELECT MIN(l.confirm_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.confirm_at IS NOT NULL");
+    // The earliest of what waits, and of what is to be confirmed: each is the first entry of an index.
+    PUSHES_NEXT_DUE = both("SELECT (SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = $1 \
+            AND l.wanted_version > l.acked_version AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') AND l.state = 'active') AS push, \
+        (SELECT MIN(l.confirm_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.confirm_at IS NOT NULL) AS confirm");
+    // What a claim has to know first, in one look: most of it is false most of the time.
+    PUSHES_OUTLOOK = both("SELECT m.status, \
+            EXISTS (SELECT 1 FROM marketplace_webhooks w WHERE w.status IN ('pending', 'retry') AND w.marketplace_id = m.id) AS unapplied, \
+            EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.push_state = 'in_flight' \
+                AND l.sent_at < $2) AS abandoned, \
+            EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.confirm_at IS NOT NULL \
+                AND l.confirm_at <= $3 AND l.push_state <> 'in_flight') AS to_confirm \
+        FROM marketplaces m WHERE m.id = $1");
     // From now on the marketplace is believed to show what is sent.
     PUSHES_CLAIM = both("UPDATE marketplace_products AS l SET push_state = 'in_flight', sent_version = {int 1}, sent_quantity = {int 2}, \
             sent_at = {int 3}, expected = {int 2}, version = l.version + 1, updated_at = {int 3} \
         FROM {rows} WHERE l.id = {id 0} AND l.push_state <> 'in_flight' AND l.wanted_version = {int 1} RETURNING id");
     PUSHES_LOCK = both("SELECT l.id, l.listed_stock, l.wanted_version, l.sent_version, l.sent_quantity, l.acked_version, l.expected, \
-            l.attempts, l.confirm_at, l.push_state FROM marketplace_products l WHERE l.id IN {ids $1} ORDER BY l.id {for update}");
+            l.attempts, l.confirm_at, l.push_state, l.gap_since FROM marketplace_products l WHERE l.id IN {ids $1} ORDER BY l.id {for update}");
     PUSHES_SETTLE = both("UPDATE marketplace_products AS l SET push_state = {text 1}, acked_version = {int 2}, \
             acked_quantity = COALESCE({int 3}, l.acked_quantity), acked_at = COALESCE({int 4}, l.acked_at), expected = {int 5}, wanted_version = {int 6}, attempts = {int 7}, next_push_at = {int 8}, \
             confirm_at = {int 9}, last_error = {text 10}, last_synced_at = COALESCE({int 11}, l.last_synced_at), \
             previous_stock = (CASE WHEN {int 12} IS DISTINCT FROM l.marketplace_stock AND {int 12} IS NOT NULL \
                 THEN l.marketplace_stock ELSE l.previous_stock END), \
             marketplace_stock = COALESCE({int 12}, l.marketplace_stock), \
-            stock_last_synced_at = COALESCE({int 13}, l.stock_last_synced_at), version = l.version + 1, updated_at = {int 14} \
+            stock_last_synced_at = COALESCE({int 13}, l.stock_last_synced_at), \
+            gap_since = (CASE WHEN {int 13} IS NULL THEN l.gap_since ELSE NULL END), version = l.version + 1, updated_at = {int 14} \
         FROM {rows} WHERE l.id = {id 0}");
     ATTEMPTS_INSERT = both("INSERT INTO push_attempts (id, listing_id, marketplace_id, version, quantity, idempotency_key, trigger_type, \
             sent_at, finished_at, outcome, status_code, code, message) \
@@ -96,6 +106,20 @@ row! {
         pub attempts: i64,
         pub confirm_at: Option<Timestamp>,
         pub push_state: String,
+        pub gap_since: Option<Timestamp>,
+    }
+}
+
+row! {
+    /// What a claim has to know first.
+    pub struct Outlook {
+        pub status: String,
+        /// Something of this marketplace is logged but not applied yet.
+        pub unapplied: bool,
+        /// A push was left in flight.
+        pub abandoned: bool,
+        /// A push of unknown end is to be confirmed.
+        pub to_confirm: bool,
     }
 }
 
@@ -133,9 +157,18 @@ pub async fn due(
 
 /// When to look again: the earliest of what is waiting.
 pub async fn next_due(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<Option<Timestamp>, DbError> {
-    let push = fetch_optional!(conn, PUSHES_NEXT_DUE, (Option<Timestamp>,), marketplace)?.and_then(|row| row.0);
-    let confirm = fetch_optional!(conn, PUSHES_NEXT_CONFIRM, (Option<Timestamp>,), marketplace)?.and_then(|row| row.0);
+    let (push, confirm) = fetch_one!(conn, PUSHES_NEXT_DUE, (Option<Timestamp>, Option<Timestamp>), marketplace)?;
     Ok(push.into_iter().chain(confirm).min())
+}
+
+/// `None` where there is no such marketplace. `abandoned_before`: what was sent before this and is still in flight was left.
+pub async fn outlook(
+    conn: &mut Conn<'_>,
+    marketplace: MarketplaceId,
+    abandoned_before: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Outlook>, DbError> {
+    fetch_optional!(conn, PUSHES_OUTLOOK, Outlook, marketplace, abandoned_before, now)
 }
 
 /// Marks these as sent now; gives back those that still were as read.

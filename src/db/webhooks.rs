@@ -21,6 +21,8 @@ statements! {
     WEBHOOKS_SETTLE = both("UPDATE marketplace_webhooks AS w SET status = {text 1}, error_code = {text 2}, error_message = {text 3}, \
             effect = {text 4}, retry_count = w.retry_count + {int 5}, next_attempt_at = {int 6}, processed_at = {int 7} \
         FROM {rows} WHERE w.id = {id 0}");
+    // What was written as processed a moment ago and is: its state, and so every index over states, stays as it is.
+    WEBHOOKS_DONE = both("UPDATE marketplace_webhooks AS w SET effect = {text 1}, processed_at = {int 2} FROM {rows} WHERE w.id = {id 0}");
     // Oldest first within a marketplace. Hints wait for their order to be fetched, which is another's work.
     WEBHOOKS_DUE = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, initial, retry_count, \
             occurred_at, created_at FROM marketplace_webhooks \
@@ -114,6 +116,8 @@ pub async fn count_duplicates(conn: &mut Conn<'_>, keys: &[(MarketplaceId, &str,
 #[derive(Clone, Debug)]
 pub struct WebhookResult {
     pub id: WebhookId,
+    /// Written by this transaction, as processed.
+    pub fresh: bool,
     pub status: &'static str,
     pub error_code: Option<&'static str>,
     pub error_message: Option<String>,
@@ -123,14 +127,23 @@ pub struct WebhookResult {
 }
 
 pub async fn settle(conn: &mut Conn<'_>, results: &[WebhookResult], now: Timestamp) -> Result<(), DbError> {
-    let mut rows = Rows::new();
+    let (mut done, mut rows) = (Rows::new(), Rows::new());
     for w in results {
+        if w.fresh && w.status == "processed" {
+            done.push(|r| {
+                r.id(w.id).opt_text(w.effect.as_deref()).int(now.micros());
+            });
+            continue;
+        }
         rows.push(|r| {
             r.id(w.id).text(w.status).opt_text(w.error_code).opt_text(w.error_message.as_deref()).opt_text(w.effect.as_deref());
             r.int(w.failed_attempts).opt_int(w.next_attempt_at.map(Timestamp::micros)).int(now.micros());
         });
     }
-    execute_exactly!(results.len(), conn, WEBHOOKS_SETTLE, rows.finish())
+    if !done.is_empty() {
+        execute_exactly!(done.len(), conn, WEBHOOKS_DONE, done.finish())?;
+    }
+    if rows.is_empty() { Ok(()) } else { execute_exactly!(rows.len(), conn, WEBHOOKS_SETTLE, rows.finish()) }
 }
 
 row! {

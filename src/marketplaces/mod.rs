@@ -50,6 +50,9 @@ pub struct Traits {
     pub min_gap: Duration,
     /// When an accepted push is read back for the first time.
     pub verify_after: Duration,
+    /// How long it has to answer, and how much of an answer is read, where it differs from what the settings say.
+    pub timeout: Option<Duration>,
+    pub response_max_bytes: Option<usize>,
     pub abilities: Abilities,
 }
 
@@ -67,6 +70,8 @@ impl Traits {
             key_interval: Duration::ZERO,
             min_gap: Duration::ZERO,
             verify_after: Duration::from_secs(2),
+            timeout: None,
+            response_max_bytes: None,
             abilities: Abilities { stock: false, stock_of: None, orders: None, order: false, check: false },
         }
     }

@@ -65,6 +65,7 @@ fn after_failure(tx: &Tx<'_>, id: crate::domain::ids::WebhookId, retry_count: i6
     let wait = retry::delay(attempt, limits.retry_base, limits.retry_cap, None, tx.kit.chance.unit());
     WebhookResult {
         id,
+        fresh: false,
         status: if again { "retry" } else { "failed" },
         error_code: Some("not-applied"),
         error_message: Some(error.to_string()),
@@ -104,6 +105,7 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult>
     let (source, parked) = (source(&row.source), row.error_code.as_deref() == Some("unmapped"));
     let settled = |status, error_code, error_message| WebhookResult {
         id,
+        fresh: false,
         status,
         error_code,
         error_message,
@@ -119,7 +121,8 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult>
     let reading = super::normalise::again(&connection, &event_key, incoming);
     match reading.verdict {
         Verdict::Facts(facts) => {
-            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, parked, initial })
+            let fresh = false;
+            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, fresh, parked, initial })
         }
         Verdict::Ignored => Err(settled("ignored", None, None)),
         // Waits again, for who fetches orders.
@@ -212,6 +215,7 @@ fn result(logged: &Logged, outcome: Outcome) -> WebhookResult {
     }
     WebhookResult {
         id: logged.id,
+        fresh: logged.fresh,
         status,
         error_code,
         error_message,

@@ -24,6 +24,8 @@ pub struct Logged {
     pub received_at: Timestamp,
     /// How often applying it has failed so far.
     pub retry_count: i64,
+    /// Logged by this transaction: its row says processed already.
+    pub fresh: bool,
     /// It waited for a mapping.
     pub parked: bool,
     /// Read by a connection's first look at its past: an order first seen this way is history, not a sale of now.
@@ -61,6 +63,7 @@ pub(super) async fn record(tx: &mut Tx<'_>, arrivals: &[&Arrival]) -> Result<Rec
                 facts: facts.clone(),
                 received_at: arrival.received_at(),
                 retry_count: 0,
+                fresh: true,
                 parked: false,
                 initial: false,
             }),
@@ -101,7 +104,8 @@ pub(super) fn first_status<'a>(
     verdict: &'a Verdict,
 ) -> (&'static str, Option<&'static str>, Option<&'a str>) {
     match verdict {
-        Verdict::Facts(_) => ("pending", None, None),
+        // It is applied in the transaction that logs it, or nothing of both stands: what is done need not be marked as waiting.
+        Verdict::Facts(_) => ("processed", None, None),
         Verdict::Ignored => ("ignored", None, None),
         Verdict::Hint { .. } if can_be_followed(connection) => ("pending", Some(HINT), None),
         Verdict::Hint { .. } => ("failed", Some("hint-only"), Some(NOT_FOLLOWED)),

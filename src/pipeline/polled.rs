@@ -119,6 +119,7 @@ fn logged(one: &Polled, id: WebhookId, facts: &[Fact]) -> Logged {
         facts: facts.to_vec(),
         received_at: one.received_at,
         retry_count: 0,
+        fresh: true,
         parked: false,
         initial: one.initial,
     }

@@ -20,7 +20,7 @@ use super::breakage::{self, Breakage};
 use super::writer::{Command, WriteError, Writer};
 use super::{Kit, Tx};
 use crate::db::pushes::{self, DueRow};
-use crate::db::{DbError, leases, marketplaces, webhooks};
+use crate::db::{DbError, leases};
 use crate::domain::ids::MarketplaceId;
 use crate::domain::retry::{Breaker, BreakerLimits, Permit, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
 use crate::domain::time::Timestamp;
@@ -92,27 +92,29 @@ impl Command for Claim {
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Claimed, DbError> {
         let until = tx.now.plus(self.limits.lease);
-        // Whoever held it before us on a database of one process has ended.
+        // Whoever held it before us on a database of one process has ended, and nobody can take it from us.
         let free_before = if self.fresh && self.limits.alone { until.plus(self.limits.lease) } else { tx.now };
-        if leases::take(&mut tx.conn, &lease(self.marketplace), &self.owner, until, free_before).await?.is_none() {
+        let held = self.limits.alone && !self.fresh;
+        if !held && leases::take(&mut tx.conn, &lease(self.marketplace), &self.owner, until, free_before).await?.is_none() {
             return Ok(Claimed::NotOurs);
         }
         // Ours that are still in flight after a whole lease were forgotten; somebody else's are all up for taking.
         let abandoned = if self.fresh { tx.now.plus(Duration::from_secs(1)) } else { tx.now.minus(self.limits.lease) };
-        let confirm_at = tx.now.plus(self.limits.zombie_window);
-        let taken = match breakage::is(Breakage::ForgetInFlight) {
-            false => pushes::take_over(&mut tx.conn, self.marketplace, tx.now, confirm_at, abandoned).await?,
-            true => 0,
+        let Some(outlook) = pushes::outlook(&mut tx.conn, self.marketplace, abandoned, tx.now).await? else {
+            return Ok(Claimed::Resting);
         };
-        if taken > 0 {
+        if outlook.abandoned && !breakage::is(Breakage::ForgetInFlight) {
+            let confirm_at = tx.now.plus(self.limits.zombie_window);
+            let taken = pushes::take_over(&mut tx.conn, self.marketplace, tx.now, confirm_at, abandoned).await?;
             tracing::warn!(marketplace.id = %self.marketplace, taken, "pushes of unknown end are made again");
         }
-        pushes::confirm_due(&mut tx.conn, self.marketplace, tx.now).await?;
-        if marketplaces::status(&mut tx.conn, self.marketplace).await?.as_deref() != Some(Status::Active.as_str()) {
+        if outlook.to_confirm {
+            pushes::confirm_due(&mut tx.conn, self.marketplace, tx.now).await?;
+        }
+        if outlook.status != Status::Active.as_str() {
             return Ok(Claimed::Resting);
         }
-        let settled = !webhooks::any_waiting(&mut tx.conn, self.marketplace).await?;
-        let due = pushes::due(&mut tx.conn, self.marketplace, tx.now, self.limit, settled).await?;
+        let due = pushes::due(&mut tx.conn, self.marketplace, tx.now, self.limit, !outlook.unapplied).await?;
         let mut items = Vec::new();
         if !due.is_empty() {
             let claimed = pushes::claim(&mut tx.conn, &due, tx.now).await?;
@@ -126,8 +128,7 @@ impl Command for Claim {
 /// How long what is due but held back waits until it is looked at again.
 const HELD_BACK: Duration = Duration::from_millis(100);
 
-/// Whoever holds it calls this account, and nobody else does.
-pub(crate) fn lease(marketplace: MarketplaceId) -> String {
+fn lease(marketplace: MarketplaceId) -> String {
     format!("push:{marketplace}")
 }
 
@@ -175,7 +176,8 @@ struct Road {
     breaker: Breaker,
     /// It asked to be left alone until then; that holds for all its listings, not just the one it answered so.
     shut_until: Option<Timestamp>,
-    /// Something was applied since the start: a restart forgets that it was degraded, its open alert does not.
+    /// Something was applied since the start, or since our credentials were refused: a restart forgets what went wrong, an open
+    /// alert does not.
     proven: bool,
 }
 
@@ -366,7 +368,8 @@ impl Pusher {
         let now = self.kit.clock.now();
         let was_closed = road.breaker.is_closed();
         let first = !road.proven && outcomes.contains(&Outcome::Applied);
-        road.proven |= first;
+        // Refused credentials have to prove themselves anew.
+        road.proven = (road.proven || first) && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Auth { .. }));
         let mut why = String::new();
         for outcome in outcomes {
             road.note(now, &outcome, self.kit.chance.unit());

@@ -1,17 +1,20 @@
 //! The one writer of this process. It owns the write connection; everybody else hands it work and waits for the answer.
 //!
-//! Work that waits is done in one transaction: take the first, drain what is there, do all of it, commit, then answer. An idle hub
+//! Who waits stands in `queue`, a line per source. Work that waits is done in one transaction: take the first, drain what is there, do all of it, commit, then answer. An idle hub
 //! adds no waiting, a busy one shares each fsync. Every command runs under a savepoint, so a refusal undoes itself alone; if the
 //! group as a whole fails, its members are tried one by one, so a poison member cannot take the others along. Nobody is answered
 //! before COMMIT has returned, and a commit whose end is unknown is answered "try again".
+
+mod queue;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use self::queue::{Queue, Refused, Room};
 use super::breakage::{self, Breakage};
 use super::intake::{Arrival, Receipt};
 use super::{CommandError, Effects, Kit, Tx, apply, log};
@@ -130,14 +133,16 @@ impl Job {
 /// The way to the writer; cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
-    jobs: mpsc::Sender<Job>,
+    queue: Queue<Job>,
     stopping: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct WriterLimits {
-    /// Jobs that may wait.
+    /// Webhooks that may wait, and commands.
     pub queue: usize,
+    /// Webhooks of one marketplace that may wait.
+    pub queue_each: usize,
     /// Jobs in one transaction.
     pub group_max: usize,
     /// Bytes of webhook bodies in one transaction.
@@ -147,15 +152,15 @@ pub struct WriterLimits {
 impl Writer {
     /// The writer and the task that must be run for it.
     pub fn new(limits: WriterLimits, stopping: CancellationToken) -> (Self, WriterTask) {
-        let (jobs, queue) = mpsc::channel(limits.queue.max(1));
-        (Self { jobs, stopping }, WriterTask { queue, limits })
+        let queue = Queue::new(Room { all: limits.queue, each: limits.queue_each });
+        (Self { queue: queue.clone(), stopping }, WriterTask { queue, limits })
     }
 
     /// Runs a command. When the queue is full it says so at once: what comes from outside is answered 503 and sent again.
     pub async fn run<C: Command>(&self, command: C) -> Result<C::Output, WriteError<C::Error>> {
         let (reply, answer) = oneshot::channel();
         let work = Job::Work(Box::new(Pending { command, ran: None, reply }));
-        self.jobs.try_send(work).map_err(|error| self.full(&error))?;
+        self.queue.put_command(work).map_err(|refused| self.refused(refused))?;
         answer.await.unwrap_or(Err(WriteError::Stopping))
     }
 
@@ -163,26 +168,27 @@ impl Writer {
     pub async fn run_patiently<C: Command>(&self, command: C) -> Result<C::Output, WriteError<C::Error>> {
         let (reply, answer) = oneshot::channel();
         let work = Job::Work(Box::new(Pending { command, ran: None, reply }));
-        self.jobs.send(work).await.map_err(|_| WriteError::Stopping)?;
+        self.queue.put_command_patiently(work).await.map_err(|refused| self.refused(refused))?;
         answer.await.unwrap_or(Err(WriteError::Stopping))
     }
 
     /// Logs and applies a webhook; the receipt comes after the commit.
     pub async fn receive(&self, arrival: Arrival) -> Result<Receipt, WriteError<DbError>> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job::Arrival(Box::new(arrival), reply)).map_err(|error| self.full(&error))?;
+        let marketplace = arrival.connection().id;
+        self.queue.put(marketplace, Job::Arrival(Box::new(arrival), reply)).map_err(|refused| self.refused(refused))?;
         answer.await.unwrap_or(Err(WriteError::Stopping))
     }
 
-    fn full<E>(&self, error: &mpsc::error::TrySendError<Job>) -> WriteError<E> {
-        match error {
-            mpsc::error::TrySendError::Full(_) if !self.stopping.is_cancelled() => WriteError::Overloaded,
-            _ => WriteError::Stopping,
+    fn refused<E>(&self, refused: Refused) -> WriteError<E> {
+        match refused {
+            Refused::Full if !self.stopping.is_cancelled() => WriteError::Overloaded,
+            Refused::Full | Refused::Closed => WriteError::Stopping,
         }
     }
 
     pub fn waiting(&self) -> usize {
-        self.jobs.max_capacity() - self.jobs.capacity()
+        self.queue.len()
     }
 }
 
@@ -199,8 +205,16 @@ impl Command for Ping {
 }
 
 pub struct WriterTask {
-    queue: mpsc::Receiver<Job>,
+    queue: Queue<Job>,
     limits: WriterLimits,
+}
+
+impl Drop for WriterTask {
+    /// However it ends, nobody waits for an answer that will not come.
+    fn drop(&mut self) {
+        self.queue.close();
+        while self.queue.take().is_some() {}
+    }
 }
 
 /// Told what follows each commit, in commit order.
@@ -210,23 +224,23 @@ pub trait AfterCommit: Send + 'static {
 
 impl WriterTask {
     /// Works until it is told to stop and has done all that was taken.
-    pub async fn run(mut self, db: Db, mut conn: WriteConnection, kit: Kit, after: impl AfterCommit, stop: CancellationToken) {
+    pub async fn run(self, db: Db, mut conn: WriteConnection, kit: Kit, after: impl AfterCommit, stop: CancellationToken) {
         let mut group: Vec<Job> = Vec::with_capacity(self.limits.group_max);
         loop {
             let first = tokio::select! {
                 biased;
-                job = self.queue.recv() => job,
+                job = self.queue.next() => job,
                 () = stop.cancelled() => {
                     // Nobody new gets in; whoever is in gets an answer.
                     self.queue.close();
-                    self.queue.recv().await
+                    self.queue.next().await
                 }
             };
             let Some(first) = first else { break };
             let mut bytes = first.bytes();
             group.push(first);
             while group.len() < self.limits.group_max && bytes < self.limits.group_max_bytes {
-                let Ok(job) = self.queue.try_recv() else { break };
+                let Some(job) = self.queue.take() else { break };
                 bytes += job.bytes();
                 group.push(job);
             }

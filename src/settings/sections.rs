@@ -198,6 +198,8 @@ pub struct PushSettings {
     pub breaker_open_ms: u64,
     pub zombie_window_ms: u64,
     pub response_max_bytes: usize,
+    pub read_max_bytes: usize,
+    pub penalty_ms: u64,
     pub lease_ms: u64,
     pub batch_max: usize,
 }
@@ -211,6 +213,7 @@ durations!(PushSettings {
     breaker_open = from_millis(breaker_open_ms),
     zombie_window = from_millis(zombie_window_ms),
     lease = from_millis(lease_ms),
+    penalty = from_millis(penalty_ms),
 });
 
 impl PushSettings {
@@ -226,6 +229,8 @@ impl PushSettings {
             breaker_open_ms: s.need("breaker_open_ms", whole(1..=HOUR_MS)),
             zombie_window_ms: s.need("zombie_window_ms", whole(0..=HOUR_MS)),
             response_max_bytes: s.need("response_max_bytes", whole(1_024..=67_108_864)),
+            read_max_bytes: s.need("read_max_bytes", whole(1_024..=268_435_456)),
+            penalty_ms: s.need("penalty_ms", whole(0..=HOUR_MS)),
             lease_ms: s.need("lease_ms", whole(500..=HOUR_MS)),
             batch_max: s.need("batch_max", whole(1..=10_000)),
         }

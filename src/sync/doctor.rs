@@ -9,6 +9,7 @@ use super::Sync;
 use super::runs::{End, Running, Step};
 use super::way::{Asked, NotTold};
 use crate::ask;
+use crate::caller::Purpose;
 use crate::db::observations;
 use crate::db::polls::{self, PollState};
 use crate::db::sync::{self, NewestRun};
@@ -120,24 +121,39 @@ impl Sync {
         } else {
             return None;
         };
-        Some((what, self.way.ask(connection, &ask).await))
+        Some((what, self.way.ask(connection, Purpose::Check, &ask).await))
     }
 
     fn budget(&self, connection: &Connection) -> Check {
+        let name = "rate_budget";
+        let left = self.way.callers.of(connection.id).left();
+        let now = self.kit.clock.now();
         let limits = connection.adapter.limits();
-        if limits.is_empty() {
-            return Check::new("rate_budget", Health::Skip, "its adapter names no limits", "");
+        let mut words = Vec::new();
+        let mut closed = None;
+        for (budget, left, until) in left {
+            let whole = limits.iter().find(|limit| limit.name == budget).and_then(|limit| limit.requests);
+            match (left, whole) {
+                (Some(left), Some(whole)) => words.push(format!("{budget}: {left} of {whole} left")),
+                (Some(left), None) => words.push(format!("{budget}: {left} left")),
+                (None, _) => {}
+            }
+            closed = closed.max(until.filter(|until| *until > now).map(|until| (until, budget)));
         }
-        let words: Vec<String> = limits
-            .iter()
-            .map(|limit| match limit.requests {
-                Some(requests) => {
-                    format!("{}: {requests} per {} s, {} at once", limit.name, limit.per.as_secs_f64(), limit.burst)
-                }
-                None => format!("{}: {} s apart", limit.name, limit.min_interval.as_secs_f64()),
-            })
-            .collect();
-        Check::new("rate_budget", Health::Ok, words.join("; "), "")
+        if words.is_empty() {
+            words.push(if limits.is_empty() {
+                "its adapter names no limits".to_owned()
+            } else {
+                "nothing was asked yet".to_owned()
+            });
+        }
+        match closed {
+            Some((until, budget)) => {
+                let advice = "it asked for patience: is another program using the same account?";
+                Check::new(name, Health::Warn, format!("{}; {budget} rests until {until}", words.join("; ")), advice)
+            }
+            None => Check::new(name, Health::Ok, words.join("; "), ""),
+        }
     }
 
     fn webhooks(&self, connection: &Connection, known: &Known) -> Check {
@@ -304,6 +320,10 @@ fn answer(connection: &Connection, asked: Option<&(&'static str, Asked)>, now: T
         Err(NotTold::CannotAsk(why)) => (
             Check::new("reachability", Health::Skip, "not tried", ""),
             Check::new("credentials", Health::Fail, why.message.clone(), format!("complete the settings of {}", connection.code)),
+        ),
+        Err(NotTold::NotOurs) => (
+            Check::new("reachability", Health::Skip, "another node took the account meanwhile", "ask again"),
+            Check::new("credentials", Health::Skip, "not tried", ""),
         ),
         Err(NotTold::Failed(Outcome::Auth { message })) => (
             Check::new("reachability", Health::Ok, format!("answered within {took} ms"), ""),

@@ -7,6 +7,7 @@ use super::poll::{PollEnd, unexpected};
 use super::way::NotTold;
 use super::{Owner, Sync};
 use crate::ask;
+use crate::caller::Purpose;
 use crate::db::alerts::{self, NewAlert};
 use crate::db::webhooks::{self, PendingWebhook, WebhookResult};
 use crate::db::{polls, sync};
@@ -73,7 +74,7 @@ impl Sync {
         let reading = normalise::again(connection, &row.event_key, incoming);
         let Verdict::Hint { order_id } = reading.verdict else { return (Followed::NoHint, 0) };
         if connection.adapter.traits().abilities.order {
-            let asked = self.way.ask(connection, &Ask::Order { id: order_id }).await;
+            let asked = self.way.ask(connection, Purpose::Hint, &Ask::Order { id: order_id }).await;
             let followed = match asked.told {
                 Ok(Told::Orders { orders, .. }) => Followed::Fetched(orders),
                 Ok(other) => Followed::NotYet(unexpected(&other)),
@@ -138,6 +139,7 @@ impl SettleHint {
     fn result(&self, status: &'static str, code: Option<&'static str>, message: Option<String>) -> WebhookResult {
         WebhookResult {
             id: self.row.id,
+            fresh: false,
             status,
             error_code: code,
             error_message: message,

@@ -62,11 +62,12 @@ pub use way::Way;
 
 use runs::{Enqueue, EnqueueError, Kind, Request};
 
-/// Who calls accounts from this process, and for how long without renewing.
+/// This process, as it stands on the leases of accounts.
 #[derive(Clone, Debug)]
 pub struct Owner {
     pub name: String,
-    pub lease: Duration,
+    /// No other process can hold this database: there is nobody else.
+    pub alone: bool,
 }
 
 /// Everything this room works with.
@@ -113,11 +114,14 @@ enum Job {
 
 /// Runs looked at in one go.
 const OPEN_MAX: i64 = 500;
+/// How long an account that is another node's is not looked at.
+const OTHERS: Duration = Duration::from_secs(1);
 /// A schedule that was missed for so long (the hub was off) is made up for; what is older is not.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
 
 impl Sync {
-    pub fn new(kit: Kit, db: Db, writer: Writer, way: Way, workers: Workers, owner: Owner, limits: SyncSettings) -> Self {
+    pub fn new(kit: Kit, db: Db, writer: Writer, way: Way, workers: Workers, limits: SyncSettings) -> Self {
+        let owner = Owner { name: way.callers.owner().to_owned(), alone: way.callers.is_alone() };
         Self { kit, db, writer, way, workers, owner, limits, lanes: Mutex::default() }
     }
 
@@ -145,7 +149,7 @@ impl Sync {
     /// One look: starts what is due and not under way.
     pub async fn tick(self: Arc<Self>) {
         let now = self.kit.clock.now();
-        let live: Vec<Arc<Connection>> = self.kit.registry.all().into_iter().filter(|one| one.status == Status::Active).collect();
+        let live = self.live();
         self.ask_for_scheduled(&live, now).await;
         self.start_runs().await;
         self.start_hints(now).await;
@@ -164,6 +168,17 @@ impl Sync {
                 });
             }
         }
+    }
+
+    /// Accounts that are in use and that this process calls. What can be asked anything is asked for here, so that its lease is taken.
+    fn live(&self) -> Vec<Arc<Connection>> {
+        let live = self.kit.registry.all().into_iter().filter(|one| one.status == Status::Active);
+        live.filter(|one| {
+            let abilities = one.adapter.traits().abilities;
+            let asked = abilities.orders.is_some() || abilities.order || read::can_be_read(one);
+            asked && self.way.callers.of(one.id).owned().is_some()
+        })
+        .collect()
     }
 
     /// Runs a job as a task, unless the same one runs or too many do.
@@ -199,9 +214,9 @@ impl Sync {
         turn.lock_owned().await
     }
 
-    /// Another node has the account: it is looked at again before its lease could run out.
+    /// Another node has the account: it is looked at again before long.
     fn leave_to_others(&self, id: MarketplaceId) {
-        let until = self.kit.clock.now().plus(self.owner.lease / 3);
+        let until = self.kit.clock.now().plus(OTHERS);
         self.lane(id, |lane| lane.others_until = until);
     }
 
@@ -335,6 +350,10 @@ impl Sync {
         let now = self.kit.clock.now();
         for run in open.into_iter().filter(|run| run.resume_at.is_none_or(|at| at <= now)) {
             let Some(connection) = self.kit.registry.by_id(run.marketplace_id) else { continue };
+            // Asking for its caller is asking for its lease.
+            if self.way.callers.of(connection.id).owned().is_none() {
+                continue;
+            }
             let quick = Kind::parse(&run.kind).is_some_and(Kind::is_quick);
             let sync = self.clone();
             let job = if quick { Job::Quick } else { Job::Long };
@@ -353,6 +372,9 @@ impl Sync {
         };
         for id in hinted {
             let Some(connection) = self.kit.registry.by_id(id) else { continue };
+            if self.way.callers.of(id).owned().is_none() {
+                continue;
+            }
             let sync = self.clone();
             self.start(id, Job::Hints, async move {
                 if sync.owns(id).await {

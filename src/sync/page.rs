@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Owner;
+use crate::caller::lease;
 use crate::db::{DbError, leases, polls, sync};
 use crate::domain::ids::MarketplaceId;
 use crate::domain::time::Timestamp;
@@ -29,13 +30,13 @@ impl CommandError for PageError {
     }
 }
 
-/// Takes or keeps the account: whoever holds its lease is the only one that calls it.
+/// Whoever holds an account's lease is the only one that calls it. What was read under a lease that is lost is not written: the new
+/// owner reads it again.
 pub(super) async fn own(tx: &mut Tx<'_>, marketplace: MarketplaceId, owner: &Owner) -> Result<(), PageError> {
-    let until = tx.now.plus(owner.lease);
-    let name = crate::pipeline::push::lease(marketplace);
-    match leases::take(&mut tx.conn, &name, &owner.name, until, tx.now).await? {
-        Some(_) => Ok(()),
-        None => Err(PageError::NotOurs),
+    if owner.alone || leases::is_held(&mut tx.conn, &lease(marketplace), &owner.name, tx.now).await? {
+        Ok(())
+    } else {
+        Err(PageError::NotOurs)
     }
 }
 

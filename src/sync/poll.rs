@@ -7,6 +7,7 @@ use super::cursor::{Cursor, Next};
 use super::page::{Begin, Brought, Keep, Move, PageError};
 use super::report::{PollEnded, PollFailed};
 use super::way::NotTold;
+use crate::caller::Purpose;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::call::{Ask, OrderFeed, OrderRow, Page, Told};
 use crate::marketplaces::{Connection, Outcome};
@@ -95,6 +96,7 @@ impl Sync {
                     cursor = cursor.rewound();
                     continue;
                 }
+                Err(NotTold::NotOurs) => return PollEnd::NotOurs,
                 Err(why) => return PollEnd::Failed(why),
             };
             if more.as_ref() == Some(&next.page) {
@@ -124,7 +126,7 @@ impl Sync {
         tally: &mut Tally,
     ) -> Result<(Vec<OrderRow>, Option<Page>), NotTold> {
         let ask = Ask::Orders { list: next.list, window: next.window, page: next.page.clone() };
-        let asked = self.way.ask(connection, &ask).await;
+        let asked = self.way.ask(connection, Purpose::Poll, &ask).await;
         tally.calls += asked.calls;
         match asked.told? {
             Told::Orders { orders, next } => {

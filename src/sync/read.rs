@@ -11,6 +11,7 @@ use super::matching::{Found, Names};
 use super::poll::unexpected;
 use super::way::NotTold;
 use crate::ask;
+use crate::caller::Purpose;
 use crate::db::DbError;
 use crate::db::observations::{self, ListingName};
 use crate::domain::ids::{ListingId, MarketplaceId};
@@ -62,6 +63,7 @@ pub(super) struct Reader<'a> {
     /// Only these are wanted.
     only: Option<Vec<usize>>,
     pages: u32,
+    purpose: Purpose,
 }
 
 /// Listings read from our own table at once.
@@ -103,7 +105,8 @@ impl<'a> Reader<'a> {
         let abilities = connection.adapter.traits().abilities;
         let by_key = abilities.stock_of.is_some_and(|most| most > 0) && (only.is_some() || !abilities.stock);
         let start = if by_key { Place::Keys(0) } else { Place::Page(Page::default()) };
-        Self { sync, connection: connection.clone(), names, place: place.unwrap_or(start), only, pages: 0 }
+        let purpose = if only.is_some() { Purpose::Check } else { Purpose::Bulk };
+        Self { sync, connection: connection.clone(), names, place: place.unwrap_or(start), only, pages: 0, purpose }
     }
 
     /// The next request and what it told; `None` at the end. After an error the place is where it was.
@@ -130,7 +133,7 @@ impl<'a> Reader<'a> {
             return Err((NotTold::Failed(Outcome::Permanent { code: None, message }), 0));
         }
         let asked_at = self.sync.kit.clock.now();
-        let asked = self.sync.way.ask(&self.connection, &ask).await;
+        let asked = self.sync.way.ask(&self.connection, self.purpose, &ask).await;
         let (rows, next) = match asked.told {
             Ok(Told::Stock { rows, next }) => (rows, next),
             Ok(other) => return Err((unexpected(&other), asked.calls)),

@@ -193,6 +193,9 @@ impl Running {
 
     /// A request failed: try again later, or give up.
     pub fn failed(&mut self, sync: &Sync, why: &super::way::NotTold) -> Step {
+        if matches!(why, super::way::NotTold::NotOurs) {
+            return Step::Left;
+        }
         self.add("failures", 1);
         if !why.may_pass() || self.count("failures") >= TRIES_MAX {
             return Step::Over(End::failed(why.message()));
@@ -324,24 +327,20 @@ impl Sync {
             }
         }
         let mut running = Running::new(connection, run);
-        let calls = running.calls;
         let step = match kind {
             Kind::BulkRead => self.bulk_read(&mut running).await,
             Kind::Refresh => self.refresh(&mut running).await,
             Kind::Reconciliation => self.reconcile(&mut running).await,
             Kind::Doctor => self.doctor(&mut running).await,
         };
-        let made = running.calls - calls;
         match step {
             Step::Left => {}
             Step::Wait(wait) => {
-                self.kit.metrics.called(&code, kind.as_str(), made);
                 if let Err(error) = self.progress(&running, Some(wait)).await {
                     tracing::debug!(marketplace = %code, run = %id, %error, "a waiting run could not be written");
                 }
             }
             Step::Over(end) => {
-                self.kit.metrics.called(&code, kind.as_str(), made);
                 let level = end.status;
                 let finish = Finish {
                     connection: running.connection.clone(),

@@ -7,6 +7,7 @@ use super::page::Keep;
 use super::poll::{PollEnd, not_written, unexpected};
 use super::report::{PollEnded, PollFailed};
 use crate::ask;
+use crate::caller::Purpose;
 use crate::db::polls;
 use crate::domain::ids::MarketplaceId;
 use crate::domain::time::Timestamp;
@@ -57,11 +58,12 @@ impl Sync {
             };
             let Some(last) = orders.last().cloned() else { return PollEnd::Drained { began, new: sum.new } };
             after = last;
-            let asked = self.way.ask(connection, &Ask::OrderStatuses { orders }).await;
+            let asked = self.way.ask(connection, Purpose::Poll, &Ask::OrderStatuses { orders }).await;
             *calls += asked.calls;
             let told = match asked.told {
                 Ok(Told::Orders { orders, .. }) => orders,
                 Ok(other) => return PollEnd::Failed(unexpected(&other)),
+                Err(super::way::NotTold::NotOurs) => return PollEnd::NotOurs,
                 Err(why) => return PollEnd::Failed(why),
             };
             let now = self.kit.clock.now();

@@ -1,23 +1,25 @@
-//! The way out to one marketplace, for questions. Pushes go by `pipeline/push`; both belong to whoever owns the account's lease.
+//! The way out to one marketplace, for questions. Everything that leaves passes the account's caller: its budgets, tokens and lease.
 
 use std::time::Duration;
 
+use crate::caller::{Callers, Purpose, Refused};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::call::{Ask, Told};
 use crate::marketplaces::wire::{Answer, Outcome};
-use crate::marketplaces::{Call, Connection, Moment, Unreadable};
-use crate::outbound::Outbound;
+use crate::marketplaces::{Connection, Unreadable};
 use crate::pipeline::Kit;
 
 #[derive(Clone)]
 pub struct Way {
     pub kit: Kit,
-    pub outbound: Outbound,
+    pub callers: Callers,
 }
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotTold {
+    /// Another node calls this account.
+    NotOurs,
     /// This marketplace has no request for it, or something is missing from the account.
     CannotAsk(Unreadable),
     Failed(Outcome),
@@ -26,6 +28,7 @@ pub enum NotTold {
 impl NotTold {
     pub fn message(&self) -> String {
         match self {
+            Self::NotOurs => "another node calls this account".to_owned(),
             Self::CannotAsk(why) => why.message.clone(),
             Self::Failed(
                 Outcome::Conflict { message, .. }
@@ -48,7 +51,7 @@ impl NotTold {
 
     /// Asking the same again later may help.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Failed(Outcome::Retry { .. } | Outcome::Unknown { .. }))
+        matches!(self, Self::NotOurs | Self::Failed(Outcome::Retry { .. } | Outcome::Unknown { .. }))
     }
 }
 
@@ -63,27 +66,40 @@ pub struct Asked {
     pub calls: i64,
 }
 
-impl Way {
-    /// The share of the marketplace's request budget that is left, where that is known.
-    pub fn budget_left(&self, _: &Connection) -> Option<f64> {
-        None
+impl Asked {
+    fn not(why: NotTold) -> Self {
+        Self { told: Err(why), date: None, took: Duration::ZERO, calls: 0 }
     }
+}
 
-    /// Asks, and says what was told. No transaction may be open meanwhile.
-    pub async fn ask(&self, connection: &Connection, ask: &Ask) -> Asked {
-        let moment = Moment { now: self.kit.clock.now(), access_token: None, refresh_token: None };
-        let started = self.kit.clock.elapsed();
-        let Call { request, .. } = match connection.adapter.ask(connection, &moment, ask) {
-            Ok(call) => call,
-            Err(why) => return Asked { told: Err(NotTold::CannotAsk(why)), date: None, took: Duration::ZERO, calls: 0 },
+impl Way {
+    /// Asks, waiting for its turn, and says what was told. No transaction may be open meanwhile.
+    pub async fn ask(&self, connection: &Connection, purpose: Purpose, ask: &Ask) -> Asked {
+        let caller = self.callers.of(connection.id);
+        let sent = caller.call(purpose, None, |connection, moment| connection.adapter.ask(connection, moment, ask)).await;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(Refused::NotOurs) => return Asked::not(NotTold::NotOurs),
+            Err(Refused::Unbuildable(why)) => return Asked::not(NotTold::CannotAsk(why)),
+            Err(refused) => return Asked::not(NotTold::Failed(refused.outcome())),
         };
-        let answer = self.outbound.send(request).await;
-        let told = connection.adapter.told(connection, ask, &answer).map_err(NotTold::Failed);
-        let date = match &answer {
+        let date = match &sent.answer {
             Answer::Response { headers, .. } => headers.get("date").and_then(Timestamp::parse_rfc2822),
             Answer::NotSent(_) | Answer::NoAnswer(_) => None,
         };
-        let took = self.kit.clock.elapsed().saturating_sub(started);
-        Asked { told, date, took, calls: i64::from(!matches!(answer, Answer::NotSent(_))) }
+        let calls = i64::from(!matches!(sent.answer, Answer::NotSent(_)));
+        let told = connection.adapter.told(connection, ask, &sent.answer).map_err(NotTold::Failed);
+        Asked { told, date, took: sent.took, calls }
+    }
+
+    /// The share of the marketplace's request budget that is left, where that is known: of several the smallest.
+    pub fn budget_left(&self, connection: &Connection) -> Option<f64> {
+        let left = self.callers.of(connection.id).left();
+        let share = |(name, left, _): (&'static str, Option<i64>, Option<Timestamp>)| {
+            let limit = connection.adapter.limits().iter().find(|limit| limit.name == name)?;
+            let whole = limit.requests?.max(limit.burst);
+            Some(left? as f64 / f64::from(whole.max(1)))
+        };
+        left.into_iter().filter_map(share).min_by(f64::total_cmp)
     }
 }

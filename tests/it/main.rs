@@ -8,6 +8,7 @@
 
 mod support;
 mod crash;
+mod caller;
 mod db;
 mod http;
 mod ledger;

@@ -16,6 +16,11 @@ pub struct Circuit {
     pub why: String,
 }
 
+/// The key of the alert that says its credentials are refused.
+pub(super) fn auth_key(code: &str) -> String {
+    format!("marketplace-auth:{code}")
+}
+
 /// The key of the one alert a marketplace has for this.
 pub(super) fn alert_key(code: &str) -> String {
     format!("marketplace-degraded:{code}")
@@ -52,6 +57,7 @@ impl Circuit {
 
 /// It takes our numbers. Where it was said not to, that is over.
 pub(super) async fn recovered(tx: &mut Tx<'_>, connection: &Connection) -> Result<(), DbError> {
+    alerts::resolve(&mut tx.conn, [auth_key(&connection.code).as_str()], tx.now).await?;
     let key = alert_key(&connection.code);
     if alerts::resolve(&mut tx.conn, [key.as_str()], tx.now).await? == 0 {
         return Ok(());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::PushLimits;
+use super::circuit::auth_key;
 use crate::db::alerts::{self, NewAlert};
 use crate::db::pushes::{self, Attempt, DueRow, InFlightRow, Settled};
 use crate::db::{DbError, marketplaces};
@@ -39,7 +40,7 @@ impl Command for Settle {
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         let rows = pushes::lock(&mut tx.conn, self.ended.iter().map(|ended| ended.row.id)).await?;
         let mut settled = Vec::with_capacity(rows.len());
-        let mut gone_back = Vec::new();
+        let mut told_again = Vec::new();
         for row in rows {
             let Some(ended) = self.ended.iter().find(|ended| ended.row.id == row.id) else { continue };
             let ours = row.push_state == "in_flight" && row.sent_version == ended.row.wanted_version;
@@ -48,15 +49,17 @@ impl Command for Settle {
             } else {
                 settled.push(stale(tx, &row));
             }
-            if ended.outcome == Outcome::Applied {
-                gone_back.push(format!("listing-gap:{}", row.id));
-                gone_back.push(format!("marketplace-auth:{}", self.connection.code));
+            // It shows our number again: a gap is over, and the next one is told anew.
+            if ended.outcome == Outcome::Applied && row.gap_since.is_some() {
+                told_again.push(format!("listing-gap:{}", row.id));
             }
         }
         pushes::settle(&mut tx.conn, &settled, tx.now).await?;
         let attempts: Vec<Attempt> = self.ended.iter().map(|ended| self.attempt(tx, ended)).collect();
         pushes::insert_attempts(&mut tx.conn, &attempts, tx.now).await?;
-        alerts::resolve(&mut tx.conn, gone_back.iter().map(String::as_str), tx.now).await?;
+        if !told_again.is_empty() {
+            alerts::resolve(&mut tx.conn, told_again.iter().map(String::as_str), tx.now).await?;
+        }
         self.auth(tx).await?;
         if settled.iter().any(|s| s.push_state == "dirty" || s.push_state == "unknown") {
             tx.effects.to_push.insert(self.connection.id);
@@ -152,7 +155,7 @@ impl Settle {
             id: tx.id(),
             kind: "marketplace-auth",
             severity: "critical",
-            dedup_key: format!("marketplace-auth:{code}"),
+            dedup_key: auth_key(code),
             product_id: None,
             marketplace_id: Some(self.connection.id),
             message: format!("{code} refuses our credentials, pushes to it are paused: {why}"),

@@ -1,6 +1,7 @@
 mod bad_input;
 mod by_hand;
 mod doors;
+mod fairness;
 mod scenarios;
 mod signatures;
 mod dead_marketplace;

@@ -74,6 +74,8 @@ pub struct Hub {
     pub shops: Vec<ShopServer>,
     pub database: TestDatabase,
     pub http: Http,
+    /// For more shops beside the plan's.
+    pub world: World,
     stop: CancellationToken,
     world_stop: CancellationToken,
     world_tasks: TaskTracker,
@@ -107,7 +109,7 @@ impl Hub {
         let told = stop.clone();
         let running = tokio::spawn(app.run(async move { told.cancelled().await }));
         let http = Http::new(address);
-        let hub = Self { context, address, shops, database, http, stop, world_stop, world_tasks, running };
+        let hub = Self { context, address, shops, database, http, world, stop, world_stop, world_tasks, running };
         for (sku, stock) in &plan.products {
             hub.product(sku, *stock).await;
         }
