@@ -252,20 +252,21 @@ impl Sync {
 
     /// One poll, and when the next one is due.
     async fn poll_in_turn(&self, connection: &Arc<Connection>) {
+        let started = self.kit.clock.now();
         let ended = self.poll_alone(connection).await;
         let Some(feed) = connection.adapter.traits().abilities.orders else { return };
         let every = self.poll_every(connection, feed.every);
         let now = self.kit.clock.now();
         let jitter = self.kit.chance.unit();
         let attempt = self.lane(connection.id, |lane| {
-            lane.last_poll = Some(now);
+            lane.last_poll = Some(started);
             lane.failures = if matches!(ended, PollEnd::Failed(_) | PollEnd::NotWritten(_)) { lane.failures + 1 } else { 0 };
             lane.failures
         });
         let due = match &ended {
             PollEnd::Drained { began, .. } => {
                 self.kit.bells.answered(connection.id, *began);
-                schedule::next_poll(now, every, self.way.budget_left(connection), jitter)
+                schedule::next_poll(started, every, self.way.budget_left(connection), jitter)
             }
             PollEnd::NotOurs => {
                 self.leave_to_others(connection.id);

@@ -1,0 +1,10 @@
+//! Reading from marketplaces, through a whole hub: polls, hints, bulk reads, reconciliation, the doctor.
+
+mod adapter;
+mod doctor;
+mod nodes;
+mod polls;
+mod reads;
+mod reconciling;
+mod shelf;
+mod stand;
