@@ -2,7 +2,7 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
-use super::sql::{Rows, ids, statements, texts};
+use super::sql::{Rows, holding, ids, statements, texts};
 use crate::domain::ids::{LocationId, ProductId};
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
@@ -21,6 +21,12 @@ statements! {
     PRODUCTS_PAGE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND sku > $1 ORDER BY sku LIMIT $2");
+    // SQLite folds the case of ASCII letters only, PostgreSQL as its locale says: the other spellings come in ready made.
+    PRODUCTS_FOUND = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products \
+        WHERE archived_at IS NULL AND sku > $1 AND ($3 = '' OR stock_state = $3) \
+            AND (LOWER(sku) LIKE $4 ESCAPE '!' OR LOWER(name) LIKE $4 ESCAPE '!' OR name LIKE $5 ESCAPE '!' \
+                OR name LIKE $6 ESCAPE '!' OR name LIKE $7 ESCAPE '!') ORDER BY sku LIMIT $2");
     // Archived ones too: what is put away can be brought back.
     PRODUCT_ANY_BY_SKU = both("SELECT id, archived_at FROM products WHERE sku = $1 {for update}");
     PRODUCT_UPDATE = both("UPDATE products SET name = $2, price_minor = $3, cost_price_minor = $4, currency = $5, \
@@ -112,6 +118,19 @@ pub async fn update(conn: &mut Conn<'_>, p: &ProductRow, archived_at: Option<Tim
 /// The next `limit` products after a SKU, in SKU order.
 pub async fn page(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<ProductRow>, DbError> {
     fetch_all!(conn, PRODUCTS_PAGE, ProductRow, after, limit)
+}
+
+/// The same of those whose SKU or name holds a text, and whose stock is in a state (empty: any).
+pub async fn search(conn: &mut Conn<'_>, after: &str, limit: i64, text: &str, state: &str) -> Result<Vec<ProductRow>, DbError> {
+    let [low, typed, high, title] =
+        [text.to_lowercase(), text.to_owned(), text.to_uppercase(), capitalised(text)].map(|text| holding(&text));
+    fetch_all!(conn, PRODUCTS_FOUND, ProductRow, after, limit, state, low.as_str(), typed.as_str(), high.as_str(), title.as_str())
+}
+
+fn capitalised(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let mut letters = lower.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 pub struct StateChange {

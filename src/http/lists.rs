@@ -112,6 +112,8 @@ pub(super) async fn movements(
 pub(super) struct WebhookParams {
     status: Option<WebhookStatus>,
     marketplace: Option<String>,
+    /// Only those whose event key, type or error holds this text.
+    q: Option<String>,
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,
     cursor: Option<String>,
@@ -207,8 +209,9 @@ pub(super) async fn webhooks(
     let rows = ask!(
         ctx,
         Vec<db_webhooks::WebhookView>,
-        [status: &'static str = status, code: String = params.0.marketplace.unwrap_or_default(), before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-            db_webhooks::page(conn, status, &code, before, limit + 1).await
+        [status: &'static str = status, code: String = params.0.marketplace.unwrap_or_default(), text: String = params.0.q.unwrap_or_default(),
+            before: Option<Uuid> = before, limit: i64 = limit] |conn| {
+            db_webhooks::page(conn, status, &code, &text, before, limit + 1).await
         }
     )?;
     Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id.uuid(), WebhookShape::from)))

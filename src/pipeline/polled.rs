@@ -180,7 +180,12 @@ mod tests {
 
     #[test]
     fn an_observation_reads_back_as_it_was_written() {
-        let seen = Observation { product_id: "X-1".into(), market: String::new(), quantity: 7, at: Timestamp::from_seconds(1_767_955_800) };
+        let seen = Observation {
+            product_id: "X-1".into(),
+            market: String::new(),
+            quantity: 7,
+            at: Timestamp::from_seconds(1_767_955_800),
+        };
         let body = serde_json::to_vec(&seen).unwrap();
         assert_eq!(own_words("observed:X-1::7:1767955800000000", &body), Some(seen.reading()));
         assert_eq!(own_words("order:X-1", &body), None, "what an adapter wrote is its own to read");

@@ -245,14 +245,16 @@ fn table(f: &mut fmt::Formatter<'_>, heads: &[&str], rows: &[Vec<String>]) -> fm
 
 #[cfg(test)]
 mod tests {
+    use super::super::kinds::Kind;
     use super::*;
 
     fn shop(code: &str, stock: i64, sold: i64, cancelled: i64) -> ShopState {
         let sku = Sku::parse("PHONE-001").unwrap();
         let product_id = format!("{code}-1");
-        let (price, returned, pushes_applied) = (None, 0, 0);
-        let item = Item { sku, product_id, price, opening: 50, stock, sold, cancelled, returned, pushes_applied };
-        ShopState { code: code.into(), items: vec![item], totals: Totals::default() }
+        let (price, returned, pushes_applied, refs, open) = (None, 0, 0, serde_json::Map::new(), 0);
+        let item = Item { sku, product_id, price, refs, opening: 50, stock, open, sold, cancelled, returned, pushes_applied };
+        let (calls, breaches) = (BTreeMap::new(), BTreeMap::new());
+        ShopState { code: code.into(), kind: Kind::Generic, items: vec![item], totals: Totals::default(), calls, breaches }
     }
 
     fn figure(available: i64) -> HubFigure {

@@ -21,7 +21,9 @@ pub struct Chaos {
     /// After it was applied and before the answer leaves: a sale may fall in between.
     pub answer_delay_ms: Span,
     pub fault: Option<Fault>,
-    /// How many requests of a hundred meet the fault.
+    /// More of them: each request that meets one meets one of all these, drawn evenly.
+    pub faults: Vec<Fault>,
+    /// How many requests of a hundred meet a fault.
     pub fault_percent: u8,
     /// After so many, the fault is gone.
     pub fault_times: Option<u32>,
@@ -34,6 +36,10 @@ pub struct Chaos {
     pub duplicate_percent: u8,
     pub reorder_percent: u8,
     pub lost_percent: u8,
+    /// Quantities of a hundred that are refused for now within an answer that is otherwise good, in the marketplace's own words.
+    pub item_error_percent: u8,
+    /// SKUs whose quantities are always refused, as for a product that is not ready to be sold.
+    pub poison: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +59,20 @@ pub enum Fault {
     CutBeforeApply,
     /// Drops the connection, and applies later all the same, over whatever came in the meantime.
     LateWrite { after_ms: u64 },
-    /// Answers 204 like a success; nothing is applied.
+    /// Answers like a success; nothing is applied. A marketplace that repeats the number in its answer repeats the old one.
     DidNothing,
     /// Applies and answers 200 with a body that is no JSON.
     GarbageBody,
     /// Answers bytes that are no HTTP; nothing is applied.
     NotHttp,
+    /// Applies, and drops the connection in the middle of the answer.
+    HalfBody,
+    /// Applies, and sends its answer a byte at a time, without an end.
+    Drip,
+    /// Applies, and answers with fifty megabytes.
+    HugeBody,
+    /// A wall before the shop takes the caller for a robot: 403 with a page that asks to solve a riddle; nothing is applied.
+    Wall,
 }
 
 impl Default for Chaos {
@@ -67,6 +81,7 @@ impl Default for Chaos {
             latency_ms: (0, 0),
             answer_delay_ms: (0, 0),
             fault: None,
+            faults: Vec::new(),
             fault_percent: 100,
             fault_times: None,
             spare_reads: false,
@@ -75,6 +90,8 @@ impl Default for Chaos {
             duplicate_percent: 0,
             reorder_percent: 0,
             lost_percent: 0,
+            item_error_percent: 0,
+            poison: Vec::new(),
         }
     }
 }
@@ -91,27 +108,89 @@ impl Chaos {
     }
 
     pub fn check(&self) -> Result<(), SimulatorError> {
-        let percents = [self.fault_percent, self.duplicate_percent, self.reorder_percent, self.lost_percent];
+        let webhooks = [self.duplicate_percent, self.reorder_percent, self.lost_percent];
+        let percents = [self.fault_percent, self.item_error_percent].into_iter().chain(webhooks).collect::<Vec<_>>();
         if percents.iter().any(|percent| *percent > 100) {
             return Err(SimulatorError::Settings("a percentage is above 100"));
         }
         let spans = [self.latency_ms, self.answer_delay_ms, self.webhook_delay_ms];
-        let late = match self.fault {
-            Some(Fault::LateWrite { after_ms }) => after_ms,
+        let late = self.pool().map(|fault| match fault {
+            Fault::LateWrite { after_ms } => *after_ms,
             _ => 0,
-        };
-        let longest = spans.iter().map(|span| span.1).chain([late, self.refuse_ms.unwrap_or(0)]).max().unwrap_or(0);
+        });
+        let longest = spans.iter().map(|span| span.1).chain(late).chain(self.refuse_ms).max().unwrap_or(0);
         if longest > DELAY_MAX_MS {
             return Err(SimulatorError::Settings("a delay is above 600000 ms"));
         }
         if spans.iter().any(|(least, most)| least > most) {
             return Err(SimulatorError::Settings("a span has its least above its most"));
         }
-        match self.fault {
-            Some(Fault::Status { status, .. }) if !(200..=599).contains(&status) => {
-                Err(SimulatorError::Settings("a status must be between 200 and 599"))
-            }
-            _ => Ok(()),
+        let odd = |fault: &Fault| matches!(fault, Fault::Status { status, .. } if !(200..=599).contains(status));
+        if self.pool().any(odd) {
+            return Err(SimulatorError::Settings("a status must be between 200 and 599"));
+        }
+        Ok(())
+    }
+
+    /// All faults of which one may be met.
+    fn pool(&self) -> impl Iterator<Item = &Fault> {
+        self.fault.iter().chain(&self.faults)
+    }
+
+    /// One of the faults; no chance is spent where there is no choice.
+    pub fn pick(&self, dice: &mut Dice) -> Option<Fault> {
+        match self.pool().count() {
+            0 | 1 => self.pool().next().cloned(),
+            many => self.pool().nth(dice.below(many)).cloned(),
+        }
+    }
+
+    /// A bad hour of a real marketplace: a little of most things, nothing that lasts.
+    pub fn mild() -> Self {
+        Self {
+            latency_ms: (5, 60),
+            answer_delay_ms: (0, 20),
+            faults: vec![
+                Fault::Status { status: 500, retry_after_seconds: None },
+                Fault::Status { status: 503, retry_after_seconds: Some(1) },
+                Fault::CutAfterApply,
+            ],
+            fault_percent: 3,
+            webhook_delay_ms: (0, 200),
+            duplicate_percent: 5,
+            reorder_percent: 5,
+            ..Self::default()
+        }
+    }
+
+    /// Everything at once.
+    pub fn all() -> Self {
+        Self {
+            latency_ms: (0, 120),
+            answer_delay_ms: (0, 40),
+            faults: vec![
+                Fault::Status { status: 429, retry_after_seconds: Some(1) },
+                Fault::Status { status: 500, retry_after_seconds: None },
+                Fault::Status { status: 502, retry_after_seconds: None },
+                Fault::CutAfterApply,
+                Fault::CutBeforeApply,
+                Fault::LateWrite { after_ms: 1_500 },
+                Fault::DidNothing,
+                Fault::GarbageBody,
+                Fault::NotHttp,
+                Fault::HalfBody,
+                Fault::Drip,
+                Fault::HugeBody,
+                Fault::Hang,
+                Fault::Wall,
+            ],
+            fault_percent: 15,
+            webhook_delay_ms: (0, 800),
+            duplicate_percent: 20,
+            reorder_percent: 20,
+            lost_percent: 5,
+            item_error_percent: 5,
+            ..Self::default()
         }
     }
 }
@@ -162,6 +241,7 @@ mod tests {
         assert!(chaos.check().is_ok());
         assert_eq!(serde_json::from_str::<Chaos>("{}").unwrap(), Chaos::default());
         assert!(serde_json::from_str::<Chaos>(r#"{"latency":1}"#).is_err());
+        assert!(Chaos::all().check().is_ok() && Chaos::mild().check().is_ok());
         for bad in [r#"{"lost_percent":101}"#, r#"{"latency_ms":[2,1]}"#, r#"{"fault":{"kind":"status","status":99}}"#] {
             assert!(serde_json::from_str::<Chaos>(bad).unwrap().check().is_err(), "{bad}");
         }

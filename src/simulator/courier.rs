@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::chaos::Dice;
 use super::http_client::{Client, Target};
+use super::kinds::{Account, Dialect, Posting};
 use super::record::{ShopEvent, WebhookAnswer};
 use super::shop::Shop;
 use super::webhooks::{Door, Signer, headers};
@@ -27,6 +28,7 @@ const HOLD_MAX: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct CourierSettings {
     pub hub: Target,
+    /// Of the generic schema; a real kind signs with its own account's, or not at all.
     pub secret: String,
     pub door: Door,
     /// Send `X-Webhook-Id` and `X-Webhook-Timestamp`.
@@ -61,6 +63,7 @@ impl CourierSettings {
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
     pub(super) number: u64,
+    pub(super) name: &'static str,
     pub(super) id: String,
     pub(super) body: Bytes,
     pub(super) lane_key: u64,
@@ -78,7 +81,10 @@ pub(super) struct Courier {
 impl Courier {
     pub(super) fn start(world: &World, shop: &Arc<Mutex<Shop>>, settings: &CourierSettings, seed: u64) -> Self {
         let pending = Arc::new(watch::Sender::new(0));
-        let code = locked(shop).code().to_owned();
+        let (code, dialect, account) = {
+            let shop = locked(shop);
+            (shop.code().to_owned(), shop.dialect, shop.account.clone())
+        };
         let lane_of = |number: u64| {
             let (sender, parcels) = mpsc::channel(CHANNEL_MAX);
             let lane = Lane {
@@ -89,6 +95,9 @@ impl Courier {
                 signer: Signer::new(&settings.secret),
                 path: settings.door.path(&code),
                 code: code.clone(),
+                dialect,
+                account: account.clone(),
+                hub: settings.hub.url(),
                 settings: settings.clone(),
                 dice: Dice::new(seed.wrapping_add(number)),
                 waiting: BTreeMap::new(),
@@ -134,6 +143,9 @@ struct Lane {
     signer: Signer,
     path: String,
     code: String,
+    dialect: Option<&'static dyn Dialect>,
+    account: Account,
+    hub: String,
     settings: CourierSettings,
     dice: Dice,
     /// By the moment they are due, then as they came.
@@ -187,18 +199,20 @@ impl Lane {
 
     async fn deliver(&mut self, parcel: &Parcel) {
         let mut pause = self.settings.retry_first;
-        for attempt in 1..=self.settings.attempts_max {
-            let answer = self.attempt(parcel).await;
-            let again = match answer {
-                WebhookAnswer::Status(status) => status == 429 || status >= 500,
-                WebhookAnswer::Error(_) => true,
+        let again = self.dialect.is_none_or(|dialect| dialect.habits().webhooks_again);
+        let attempts_max = if again { self.settings.attempts_max } else { 1 };
+        for attempt in 1..=attempts_max {
+            let (answer, arrived) = self.attempt(parcel).await;
+            let again = match (&answer, self.dialect) {
+                (WebhookAnswer::Status(status), None) => *status == 429 || *status >= 500,
+                // A real one knows only taken and not taken.
+                (WebhookAnswer::Status(_), Some(_)) | (WebhookAnswer::Error(_), _) => true,
             };
-            let arrived = matches!(answer, WebhookAnswer::Status(200..=299));
             self.note_attempt(parcel, attempt, answer, arrived);
             if arrived {
                 return;
             }
-            if !again || attempt == self.settings.attempts_max {
+            if !again || attempt == attempts_max {
                 self.note_given_up(parcel, attempt);
                 return;
             }
@@ -208,13 +222,35 @@ impl Lane {
         }
     }
 
-    async fn attempt(&mut self, parcel: &Parcel) -> WebhookAnswer {
-        let id = self.settings.identified.then_some(parcel.id.as_str());
-        let made = headers(&self.signer, self.settings.door, &self.code, id, &parcel.body, self.world.now());
+    /// What came back, and whether that means that the webhook was taken.
+    async fn attempt(&mut self, parcel: &Parcel) -> (WebhookAnswer, bool) {
+        let (path, made) = self.addressed(parcel);
         let made: Vec<(&str, &str)> = made.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        match self.client.post(&self.path, &made, &parcel.body).await {
-            Ok(answer) => WebhookAnswer::Status(answer.status),
-            Err(error) => WebhookAnswer::Error(error.to_string()),
+        match self.client.post(&path, &made, &parcel.body).await {
+            Ok(answer) => {
+                let (status, dialect) = (answer.status, self.dialect);
+                let arrived = dialect.map_or((200..300).contains(&status), |dialect| dialect.taken(status, &answer.body));
+                (WebhookAnswer::Status(status), arrived)
+            }
+            Err(error) => (WebhookAnswer::Error(error.to_string()), false),
+        }
+    }
+
+    /// Where this goes and under which headers, made anew for each attempt.
+    fn addressed(&self, parcel: &Parcel) -> (String, Vec<(&'static str, String)>) {
+        let now = self.world.now();
+        match self.dialect {
+            None => {
+                let id = self.settings.identified.then_some(parcel.id.as_str());
+                let made = headers(&self.signer, self.settings.door, &self.code, id, &parcel.body, now);
+                (self.path.clone(), made)
+            }
+            Some(dialect) => {
+                let (hub, code, account) = (self.hub.as_str(), self.code.as_str(), &self.account);
+                let (name, id, body) = (parcel.name, parcel.id.as_str(), &parcel.body);
+                let made = dialect.deliver(Posting { hub, code, account, name, id, body, now });
+                (made.path, made.headers)
+            }
         }
     }
 

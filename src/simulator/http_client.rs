@@ -44,6 +44,11 @@ impl Target {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// As one writes it before a path.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.host, self.base_path)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +116,11 @@ impl Client {
             }
         }
         if method != "GET" {
+            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                out.extend_from_slice(b"content-type: application/json\r\n");
+            }
             // Writing into a Vec does not fail.
-            let _ = write!(out, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+            let _ = write!(out, "content-length: {}\r\n", body.len());
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);

@@ -20,6 +20,11 @@ const BACKLOG: u32 = 1024;
 /// After a failed accept (no file descriptors left, most often), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// Between two bytes of an answer that never ends.
+const DRIP_PAUSE: Duration = Duration::from_millis(200);
+/// Ten minutes of drips are endless enough.
+const DRIPS_MAX: usize = 3_000;
+
 #[derive(Debug)]
 pub struct Request {
     pub head: Head,
@@ -40,6 +45,16 @@ pub enum Reply {
     Hang,
     /// These bytes and the end of the connection.
     Raw(Bytes),
+    /// The answer up to the middle of its body, then the end of the connection.
+    Half {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: Bytes,
+    },
+    /// A body that comes a byte at a time and never ends.
+    Drip,
+    /// A body of so many bytes, all blanks.
+    Huge(usize),
 }
 
 impl Reply {
@@ -182,10 +197,44 @@ async fn converse<H: Handler>(stream: &mut TcpStream, handler: &Arc<H>) -> Resul
                 stream.write_all(&bytes).await?;
                 return Ok(stream.shutdown().await?);
             }
+            Reply::Half { status, headers, body } => {
+                write_answer(&mut out, status, &headers, &body);
+                // At least one byte is missing, also of an answer without a body.
+                out.truncate(out.len().saturating_sub((body.len() / 2).max(1)));
+                stream.write_all(&out).await?;
+                return Ok(stream.shutdown().await?);
+            }
+            Reply::Drip => return drip(stream).await,
+            Reply::Huge(size) => {
+                huge(stream, size).await?;
+            }
         }
         if close {
             return Ok(stream.shutdown().await?);
         }
+    }
+    Ok(())
+}
+
+/// Until the other side has enough of it.
+async fn drip(stream: &mut TcpStream) -> Result<(), super::wire::WireError> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+    for _ in 0..DRIPS_MAX {
+        stream.write_all(b"1\r\n \r\n").await?;
+        tokio::time::sleep(DRIP_PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn huge(stream: &mut TcpStream, size: usize) -> Result<(), super::wire::WireError> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let block = vec![b' '; 16 * 1024];
+    let mut left = size;
+    while left > 0 {
+        let part = left.min(block.len());
+        stream.write_all(block.get(..part).unwrap_or(&block)).await?;
+        left -= part;
     }
     Ok(())
 }
@@ -211,9 +260,13 @@ fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
+        207 => "Multi-Status",
+        400 => "Bad Request",
         401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         409 => "Conflict",
+        413 => "Content Too Large",
         422 => "Unprocessable Content",
         429 => "Too Many Requests",
         500 => "Internal Server Error",

@@ -10,11 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::calls::Spoken;
 use super::chaos::{Chaos, Dice, Fault};
 use super::courier::{Courier, CourierSettings, Parcel, QUEUE_MAX};
-use super::record::{Journal, ShopEvent, Trade};
+use super::http_client::Target;
+use super::kinds::desk::Luck;
+use super::kinds::{Account, Call, Class, Kind, News, Notice, Route, hash};
+use super::record::{Change, Journal, ShopEvent, Trade};
 use super::requests::{Push, Verdict};
-use super::shop::{Identity, Opening, Shop, ShopError, ShopState, TakeBack};
+use super::shop::{Identity, Listed, Opening, Shop, ShopError, ShopState, Speech, TakeBack};
 use super::webhooks::{Feed, Reason, Webhook, of_trade};
 use super::{SimulatorError, World, locked};
 
@@ -25,6 +29,12 @@ pub const JOURNAL_KEPT: usize = 200_000;
 #[derive(Clone, Debug)]
 pub struct MarketplaceSettings {
     pub identity: Identity,
+    /// Which marketplace it pretends to be.
+    pub kind: Kind,
+    /// `None`: the credentials its kind makes up.
+    pub account: Option<Account>,
+    /// How many times faster than the real one's the clock of its limits runs.
+    pub hurry: u32,
     pub opening: Vec<Opening>,
     pub feed: Feed,
     /// Printed at the start; the same seed gives the same chaos.
@@ -37,7 +47,19 @@ impl MarketplaceSettings {
     /// A shop that sends stock webhooks, restocks by itself, asks for no key, and names its orders after itself.
     pub fn new(code: &str, opening: Vec<Opening>) -> Self {
         let identity = Identity { code: code.to_owned(), run: code.to_owned(), api_key: None, own_restock: true };
-        Self { identity, opening, feed: Feed::Stock, seed: 1, oracle: None }
+        let (kind, account, hurry) = (Kind::Generic, None, 1);
+        Self { identity, kind, account, hurry, opening, feed: Feed::Stock, seed: 1, oracle: None }
+    }
+
+    /// A shop that speaks as this marketplace does, tells orders where it tells anything, and restocks as the real one.
+    pub fn of_kind(kind: Kind, code: &str, opening: Vec<Opening>) -> Self {
+        let mut settings = Self::new(code, opening);
+        settings.kind = kind;
+        if let Some(dialect) = kind.dialect() {
+            settings.identity.own_restock = dialect.habits().cancel_restocks;
+            settings.feed = Feed::Orders;
+        }
+        settings
     }
 }
 
@@ -57,6 +79,18 @@ struct Draw {
     fault: Option<Fault>,
 }
 
+/// Gives back what a call took of the limits of parallel calls, also where its caller went away in the middle.
+struct Flight {
+    shop: Arc<Mutex<Shop>>,
+    limits: &'static [&'static str],
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        locked(&self.shop).release(self.limits);
+    }
+}
+
 pub struct Marketplace {
     world: World,
     feed: Feed,
@@ -73,7 +107,7 @@ impl Marketplace {
         world: World,
         settings: MarketplaceSettings,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Duration>), SimulatorError> {
-        let MarketplaceSettings { identity, opening, feed, seed, oracle } = settings;
+        let MarketplaceSettings { identity, kind, account, hurry, opening, feed, seed, oracle } = settings;
         let file = match oracle {
             None => None,
             Some(path) => {
@@ -86,7 +120,8 @@ impl Marketplace {
         };
         tracing::info!(marketplace = %identity.code, seed, products = opening.len(), "simulated marketplace opens");
         let journal = Journal::new(&identity.code, JOURNAL_KEPT, file);
-        let shop = Shop::open(identity, opening, journal, world.now());
+        let account = account.unwrap_or_else(|| kind.account(&identity.code));
+        let shop = Shop::open_as(Speech { kind, account, hurry }, identity, opening, journal, world.now());
         let (requests, webhooks) = (Dice::new(seed), Dice::new(seed.wrapping_add(1)));
         let mood = Mood { chaos: Chaos::default(), faults_left: None, requests, webhooks };
         let (refusals, asked) = mpsc::channel(1);
@@ -106,7 +141,54 @@ impl Marketplace {
     /// the courier; what the old one carries it still delivers, but `webhooks_pending` no longer counts it.
     pub fn connect_webhooks(&self, settings: &CourierSettings) {
         let courier = Courier::start(&self.world, &self.shop, settings, self.seed.wrapping_add(1_000));
+        let greeting = {
+            let shop = self.shop();
+            shop.dialect.and_then(|dialect| dialect.greeting(&shop.account, self.world.now()))
+        };
+        if let Some(Notice { name, body }) = greeting {
+            let mut shop = self.shop();
+            let number = shop.number_webhook();
+            let (id, bytes) = (format!("{}-greeting-{number}", shop.code()), Bytes::from(body.clone()));
+            let (delay, held_back, copy) = (Duration::ZERO, false, false);
+            if courier.post(Parcel { number, name, id, body: bytes, lane_key: 0, delay, held_back, copy }) {
+                shop.totals.webhooks_queued += 1;
+                shop.journal
+                    .write(self.world.now(), ShopEvent::WebhookQueued { number, webhook: name, body, copies: 0, held_back });
+            }
+        }
         *locked(&self.courier) = Some(courier);
+    }
+
+    /// Sends the webhooks of a real kind to this hub. One that has none sends none, and must be asked.
+    pub fn connect(&self, hub: Target) {
+        if self.kind().sends_webhooks() {
+            self.connect_webhooks(&CourierSettings::new(hub, ""));
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.shop().kind()
+    }
+
+    pub fn account(&self) -> Account {
+        self.shop().account().clone()
+    }
+
+    /// What is sold here, as the hub must be told to list it.
+    pub fn listed(&self) -> Vec<Listed> {
+        self.shop().listed()
+    }
+
+    /// Somebody sets a number in the marketplace's own cabinet.
+    pub fn edit(&self, sku: &str, stock: i64) -> Result<Change, ShopError> {
+        let mut shop = self.shop();
+        shop.edit(sku, stock, self.world.now())
+    }
+
+    /// The order leaves the warehouse.
+    pub fn ship(&self, order_id: &str) -> Result<(), ShopError> {
+        let mut shop = self.shop();
+        shop.ship(order_id, self.world.now())
     }
 
     /// The shop itself, to look at its journal and items. Holding it stops the marketplace: be brief.
@@ -191,11 +273,18 @@ impl Marketplace {
         // The time is taken under the lock: the journal's order is then the order of time.
         let trade = act(&mut shop, self.world.now())?;
         if let Some(courier) = courier {
-            for webhook in of_trade(self.feed, &trade, reason) {
+            for webhook in self.webhooks(&shop, &trade, reason) {
                 self.post(&mut shop, &courier, &trade, webhook);
             }
         }
         Ok(trade)
+    }
+
+    fn webhooks(&self, shop: &Shop, trade: &Trade, reason: Reason) -> Vec<Webhook> {
+        let Some(dialect) = shop.dialect else { return of_trade(self.feed, trade, reason) };
+        let (Some(order), Some(item)) = (shop.book.get(&trade.order_id), shop.items.get(&trade.sku)) else { return Vec::new() };
+        let news = News { feed: self.feed, reason, trade, order, item, account: &shop.account };
+        dialect.notices(news).into_iter().map(|Notice { name, body }| Webhook { name, body }).collect()
     }
 
     /// Draws what befalls a webhook and hands it on. Under the shop's lock, so that webhooks queue in the order of the sales.
@@ -208,8 +297,8 @@ impl Marketplace {
         };
         let number = shop.number_webhook();
         let id = format!("{}-webhook-{number}", trade.order_id);
-        let lane_key = lane_key(trade.sku.as_str());
-        let parcel = Parcel { number, id, body: Bytes::from(body.clone()), lane_key, delay, held_back, copy: false };
+        let lane_key = hash(trade.sku.as_str());
+        let parcel = Parcel { number, name, id, body: Bytes::from(body.clone()), lane_key, delay, held_back, copy: false };
         let queued = !lost && courier.post(parcel.clone());
         let event = if queued {
             shop.totals.webhooks_queued += 1;
@@ -252,6 +341,42 @@ impl Marketplace {
         verdict
     }
 
+    /// A call to a shop of a real kind. Returns what to answer, after all delays; `None` for a page it does not have.
+    pub(super) async fn receive_call(self: &Arc<Self>, mut call: Call) -> Option<Spoken> {
+        // The limits are held against the moment of arrival, before any delay of ours.
+        let (route, refusal) = {
+            let mut shop = self.shop();
+            shop.gate(&mut call, self.world.now())?
+        };
+        let _flight = refusal.is_none().then(|| Flight { shop: Arc::clone(&self.shop), limits: route.limits });
+        let Draw { before, after, fault } = self.draw(route.class == Class::Write);
+        let luck = {
+            let mut mood = locked(&self.mood);
+            let seed = mood.requests.below(usize::MAX) as u64;
+            Luck::of(&mood.chaos, seed)
+        };
+        tokio::time::sleep(before).await;
+        if let (Some(Fault::LateWrite { after_ms }), Class::Write, None) = (&fault, route.class, &refusal) {
+            self.call_late(route, call.clone(), luck.clone(), Duration::from_millis(*after_ms));
+        }
+        let spoken = {
+            let mut shop = self.shop();
+            shop.receive_call(route, &call, refusal, fault, &luck, self.world.now())
+        };
+        tokio::time::sleep(after).await;
+        Some(spoken)
+    }
+
+    fn call_late(self: &Arc<Self>, route: &'static Route, call: Call, luck: Luck, after: Duration) {
+        let market = Arc::clone(self);
+        let stop = self.world.stop.clone();
+        self.world.tasks.spawn(async move {
+            if stop.run_until_cancelled(tokio::time::sleep(after)).await.is_some() {
+                market.shop().call_late(route, &call, &luck, market.world.now());
+            }
+        });
+    }
+
     pub(super) fn receive_stray(&self, request: String) {
         self.shop().receive_stray(request, self.world.now());
     }
@@ -265,7 +390,7 @@ impl Marketplace {
         let Mood { chaos, faults_left, requests: dice, .. } = &mut *mood;
         let (before, after) = (dice.span(chaos.latency_ms), dice.span(chaos.answer_delay_ms));
         let met = dice.percent(chaos.fault_percent) && (push || !chaos.spare_reads) && *faults_left != Some(0);
-        let fault = chaos.fault.clone().filter(|_| met);
+        let fault = if met { chaos.pick(dice) } else { None };
         if fault.is_some()
             && let Some(left) = faults_left
         {
@@ -283,9 +408,4 @@ impl Marketplace {
             }
         });
     }
-}
-
-/// Which lane a SKU's webhooks take: the same in every run, unlike the standard library's hash.
-fn lane_key(sku: &str) -> u64 {
-    sku.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,8 +1,8 @@
 //! Fake marketplaces: shops that sell, sign webhooks, take pushes and misbehave on request. Tests, the demo and the benchmarks
 //! use them; the production path never does. Everything here binds to, and calls, loopback addresses only.
 //!
-//! Read in this order: `shop` and `requests` are what one marketplace knows and does, `record` is the journal it keeps for an
-//! auditor, `chaos` how it may misbehave, `marketplace` joins them with `webhooks` (what is sent) and `courier` (how it gets
+//! Read in this order: `shop` and `orders` are what one marketplace knows, `requests` what it does with the generic schema, `calls`
+//! and `kinds` what it does where it pretends to be a real one, `record` is the journal it keeps for an auditor, `chaos` how it may misbehave, `marketplace` joins them with `webhooks` (what is sent) and `courier` (how it gets
 //! there), `server` puts it on a port. `shoppers` buy, `audit` adds up, `load` is a bounded webhook load generator. `wire`,
 //! `http_client` and `http_server` are the little HTTP/1.1 that all of it rests on: written by hand because an honest HTTP
 //! library cannot apply a request and then cut the line, answer garbage, or leave a port and come back to it.
@@ -16,7 +16,10 @@ use tokio_util::task::TaskTracker;
 use crate::domain::time::Timestamp;
 
 pub mod shop;
+pub mod orders;
 pub mod requests;
+pub mod calls;
+pub mod kinds;
 pub mod record;
 pub mod chaos;
 pub mod webhooks;

@@ -55,6 +55,39 @@ pub enum ShopEvent {
         answered: Answered,
         stock: Option<i64>,
     },
+    /// A call to a shop of a real kind, whatever became of it.
+    Call {
+        received_at: Timestamp,
+        /// Method and path as the marketplace's documents name them.
+        call: &'static str,
+        target: String,
+        /// The beginning of it, where quantities were told.
+        body: String,
+        fault: Option<Fault>,
+        answered: Answered,
+        writes: Vec<ItemWrite>,
+    },
+    /// The second half of a call that met `late_write`.
+    LateCall {
+        call: &'static str,
+        writes: Vec<ItemWrite>,
+    },
+    /// A call, or a quantity in it, that broke a limit and was refused for it.
+    Breach {
+        limit: String,
+        call: &'static str,
+    },
+    /// A call before the time that a refusal named.
+    Early {
+        call: &'static str,
+        until: Timestamp,
+    },
+    /// Somebody set a number in the marketplace's own cabinet.
+    Edited(Change),
+    /// Left the warehouse.
+    Shipped {
+        order_id: String,
+    },
     /// A path or method the shop does not have.
     Stray {
         request: String,
@@ -118,6 +151,16 @@ pub struct Change {
     pub after: i64,
 }
 
+/// One quantity of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ItemWrite {
+    /// The SKU; for what is not sold here, what the caller called it.
+    pub sku: String,
+    pub told: i64,
+    pub outcome: PushOutcome,
+    pub change: Option<Change>,
+}
+
 /// What the other side saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -126,6 +169,14 @@ pub enum Answered {
     Cut,
     Nothing,
     NotHttp,
+    /// The answer up to its middle.
+    Half,
+    /// A body without an end.
+    Drip,
+    /// A body of many megabytes.
+    Huge,
+    /// 403 and a riddle.
+    Wall,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

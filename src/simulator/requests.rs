@@ -41,7 +41,8 @@ impl Shop {
     /// `POST /stock`.
     pub fn receive_push(&mut self, push: &Push, fault: Option<Fault>, at: Timestamp) -> Verdict {
         self.totals.pushes_received += 1;
-        let looked_at = matches!(fault, None | Some(Fault::CutAfterApply | Fault::GarbageBody));
+        use Fault::{CutAfterApply, Drip, GarbageBody, HalfBody, HugeBody};
+        let looked_at = matches!(fault, None | Some(CutAfterApply | GarbageBody | HalfBody | Drip | HugeBody));
         let (status, problem, outcome, change) =
             if looked_at { self.apply(push, at) } else { (204, None, PushOutcome::Faulted, None) };
         match outcome {
@@ -163,5 +164,9 @@ fn verdict(fault: Option<&Fault>, status: u16, body: Option<serde_json::Value>) 
         Some(Fault::DidNothing) => plain(Answered::Status(204)),
         Some(Fault::GarbageBody) => Verdict { garbage: true, ..plain(Answered::Status(200)) },
         Some(Fault::NotHttp) => plain(Answered::NotHttp),
+        Some(Fault::HalfBody) => Verdict { body, ..plain(Answered::Half) },
+        Some(Fault::Drip) => plain(Answered::Drip),
+        Some(Fault::HugeBody) => plain(Answered::Huge),
+        Some(Fault::Wall) => plain(Answered::Wall),
     }
 }

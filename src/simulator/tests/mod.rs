@@ -3,6 +3,7 @@
 
 mod chaos;
 mod delivery;
+mod kinds;
 mod load;
 mod scenarios;
 mod shop;

@@ -214,7 +214,7 @@ impl Core {
     /// How many log rows have this status.
     pub async fn logged(&self, status: &str) -> usize {
         let mut reader = self.reader().await;
-        stockhub::db::webhooks::page(&mut reader.conn(), status, "", None, 1_000).await.unwrap().len()
+        stockhub::db::webhooks::page(&mut reader.conn(), status, "", "", None, 1_000).await.unwrap().len()
     }
 
     /// The database goes with its folder, once nothing uses it.

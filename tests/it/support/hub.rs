@@ -15,6 +15,8 @@ use stockhub::settings::{Env, Settings};
 use stockhub::simulator::World;
 use stockhub::simulator::courier::CourierSettings;
 use stockhub::simulator::http_client::Target;
+use stockhub::simulator::kinds::Kind;
+use stockhub::simulator::kinds::connection::{HubSide, hub_side, listing};
 use stockhub::simulator::marketplace::MarketplaceSettings;
 use stockhub::simulator::server::ShopServer;
 use stockhub::simulator::shop::Opening;
@@ -38,6 +40,8 @@ pub const TOKEN: &str = "test-verification-token-0123456789abcdef";
 pub struct Plan {
     /// Codes of simulated marketplaces with the generic schema, each with a shop of its own.
     pub shops: Vec<&'static str>,
+    /// Simulated marketplaces that pretend to be real ones: code and kind. They stand behind `shops`.
+    pub kinds: Vec<(&'static str, Kind)>,
     /// TOML that stands before the marketplaces: whole sections.
     pub sections: String,
     /// TOML of more marketplaces.
@@ -57,6 +61,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             shops: vec!["uzum", "wildberries", "ozon"],
+            kinds: Vec::new(),
             sections: String::new(),
             marketplaces: "[[marketplaces]]\ncode = \"olx\"\nadapter = \"manual\"\n".into(),
             policy: String::new(),
@@ -101,7 +106,10 @@ impl Hub {
         let opening = |(sku, stock): &(&str, i64)| Opening::new(Sku::parse(sku).unwrap(), Quantity::parse(*stock).unwrap());
         let shelf: Vec<Opening> = plan.products.iter().map(opening).collect();
         let start = |code: &&str| ShopServer::start(world.clone(), any, MarketplaceSettings::new(code, shelf.clone())).unwrap();
-        let shops: Vec<ShopServer> = plan.shops.iter().map(start).collect();
+        let pretend = |(code, kind): &(&str, Kind)| {
+            ShopServer::start(world.clone(), any, MarketplaceSettings::of_kind(*kind, code, shelf.clone())).unwrap()
+        };
+        let shops: Vec<ShopServer> = plan.shops.iter().map(start).chain(plan.kinds.iter().map(pretend)).collect();
         let settings = settings(&database, &plan, &shops);
         let app = App::build(settings, Surroundings { clock, chance: Chance::seeded(7) }).await.expect("the hub starts");
         let (context, address) = (app.context.clone(), app.address);
@@ -136,12 +144,17 @@ impl Hub {
         answer.status == 201
     }
 
-    /// Lists a product at every shop.
+    /// Lists a product at every shop, under the names it has there.
     pub async fn list(&self, sku: &str) {
         for shop in &self.shops {
             let code = shop.market().code();
-            let body =
-                json!({"marketplace": code, "sku": sku, "marketplace_product_id": format!("{}-{sku}", code.to_uppercase())});
+            let listed = shop.market().listed().into_iter().find(|listed| listed.sku.as_str() == sku);
+            let body = match listed {
+                Some(listed) => listing(&code, &listed),
+                None => {
+                    json!({"marketplace": code, "sku": sku, "marketplace_product_id": format!("{}-{sku}", code.to_uppercase())})
+                }
+            };
             let answer = self.admin("POST", "/v1/admin/listings", Some(body)).await;
             assert_eq!(answer.status, 201, "{}", answer.text());
         }
@@ -151,7 +164,9 @@ impl Hub {
     pub fn connect_shops(&self) {
         for shop in &self.shops {
             let hub = Target::parse(&format!("http://{}", self.address)).unwrap();
-            shop.market().connect_webhooks(&CourierSettings::new(hub, SECRET));
+            if shop.market().kind().sends_webhooks() {
+                shop.market().connect_webhooks(&CourierSettings::new(hub, SECRET));
+            }
         }
     }
 
@@ -192,9 +207,11 @@ impl Hub {
 
 pub fn settings(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> Settings {
     let text = settings_text(database, plan, shops);
+    let of_shops = shops.iter().flat_map(|shop| hub_side_of(shop).environment);
     let env: Env = [("T_ADMIN", ADMIN_TOKEN), ("T_STORE", STORE_KEY), ("T_SECRET", SECRET), ("T_PATH", PATH), ("T_TOKEN", TOKEN)]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .chain(of_shops)
         .collect();
     let loaded = Settings::from_texts(&[("test", &text)], &env);
     loaded.unwrap_or_else(|faults| panic!("{faults}\n{text}")).0
@@ -222,5 +239,13 @@ pub fn settings_text(database: &TestDatabase, plan: &Plan, shops: &[ShopServer])
             plan.policy
         );
     }
+    for shop in shops.iter().skip(plan.shops.len()) {
+        text += &format!("\n{}[marketplaces.policy]\n{}\n", hub_side_of(shop).toml, plan.policy);
+    }
     text + &plan.marketplaces
+}
+
+fn hub_side_of(shop: &ShopServer) -> HubSide {
+    let market = shop.market();
+    hub_side(market.kind(), &market.code(), &shop.base_url(), &market.account(), SECRET)
 }

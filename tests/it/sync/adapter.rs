@@ -11,8 +11,8 @@ use stockhub::marketplaces::call::{AccessToken, OrderFeed, OrderRow, Page, Statu
 use stockhub::marketplaces::generic::Generic;
 use stockhub::marketplaces::wire::Method;
 use stockhub::marketplaces::{
-    Abilities, Adapter, Answer, Ask, Call, Connection, Incoming, Limit, Moment, Outcome, PushItem, Pushed, Reading, Refs, Request,
-    Scheme, StockFeed, Told, Traits, Unreadable, Verdict,
+    Abilities, Adapter, Answer, Ask, Call, Connection, Incoming, Limit, Moment, Outcome, PushItem, Pushed, Reading, Refs,
+    Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict,
 };
 
 /// Reads as the test says, and tells numbers as the generic adapter does.
@@ -23,13 +23,8 @@ pub struct ShelfAdapter {
 
 /// What a plain shelf can be asked: everything.
 pub fn everything() -> Abilities {
-    let feed = OrderFeed {
-        lists: 1,
-        overlap: Duration::from_secs(60),
-        span_max: None,
-        every: Duration::from_secs(30),
-        statuses: None,
-    };
+    let feed =
+        OrderFeed { lists: 1, overlap: Duration::from_secs(60), span_max: None, every: Duration::from_secs(30), statuses: None };
     Abilities { stock: true, stock_of: Some(20), orders: Some(feed), order: true, check: true }
 }
 

@@ -203,7 +203,8 @@ async fn a_hint_is_followed_to_its_order() {
         })
         .await;
     let log = stand.hub.get("/v1/admin/webhooks").await;
-    let rows: Vec<_> = log["items"].as_array().unwrap().iter().map(|row| (row["source"].clone(), row["status"].clone())).collect();
+    let rows: Vec<_> =
+        log["items"].as_array().unwrap().iter().map(|row| (row["source"].clone(), row["status"].clone())).collect();
     assert_eq!(rows, [(json!("poll"), json!("processed")), (json!("webhook"), json!("processed"))]);
     stand.hub.stop().await;
 }

@@ -198,7 +198,10 @@ async fn missing_rows_are_unknown() {
         stand.shelf.state().listings.get_mut(&format!("L-{sku}")).unwrap().hidden = true;
     }
     let run = stand.reconciled(false).await;
-    assert_eq!((&run["status"], &run["counts"]["absent"], &run["counts"]["discrepancies"]), (&json!("partial"), &json!(2), &json!(0)));
+    assert_eq!(
+        (&run["status"], &run["counts"]["absent"], &run["counts"]["discrepancies"]),
+        (&json!("partial"), &json!(2), &json!(0))
+    );
     assert_eq!((stand.on_hand("P-01").await, stand.on_hand("P-02").await), (50, 50));
     stand.hub.stop().await;
 }
@@ -210,7 +213,10 @@ async fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     let pushes = stand.shelf.count("POST /stock");
     let run = stand.reconciled(true).await;
     let found = item(&run, "P-08");
-    assert_eq!((&run["dry_run"], &found["decision"], &found["difference"]), (&json!(true), &json!("marketplace_wins"), &json!(-5)));
+    assert_eq!(
+        (&run["dry_run"], &found["decision"], &found["difference"]),
+        (&json!(true), &json!("marketplace_wins"), &json!(-5))
+    );
     assert!(found["reason"].as_str().unwrap().contains("dry run"));
     assert_eq!((stand.on_hand("P-08").await, stand.shelf.count("POST /stock")), (50, pushes));
     assert_eq!(stand.hub.listing("P-08", "shelf").await["observed"], json!(50), "not even seen");
@@ -223,7 +229,10 @@ async fn where_the_marketplace_wins_the_difference_is_posted() {
     stand.shelf.set("L-P-08", 45);
     stand.shelf.set("L-P-09", 53);
     let run = stand.reconciled(false).await;
-    assert_eq!((&item(&run, "P-08")["decision"], &item(&run, "P-09")["decision"]), (&json!("marketplace_wins"), &json!("marketplace_wins")));
+    assert_eq!(
+        (&item(&run, "P-08")["decision"], &item(&run, "P-09")["decision"]),
+        (&json!("marketplace_wins"), &json!("marketplace_wins"))
+    );
     assert_eq!((stand.on_hand("P-08").await, stand.on_hand("P-09").await), (45, 53));
     let movement = &stand.hub.get("/v1/admin/movements?sku=P-08").await["items"][0];
     assert_eq!(
@@ -241,7 +250,10 @@ async fn the_smaller_number_wins_where_that_is_the_policy() {
     stand.shelf.set("L-P-08", 45);
     stand.shelf.set("L-P-09", 53);
     let run = stand.reconciled(false).await;
-    assert_eq!((&item(&run, "P-08")["decision"], &item(&run, "P-09")["decision"]), (&json!("marketplace_wins"), &json!("hub_wins")));
+    assert_eq!(
+        (&item(&run, "P-08")["decision"], &item(&run, "P-09")["decision"]),
+        (&json!("marketplace_wins"), &json!("hub_wins"))
+    );
     stand.hub.until("the larger one is told again", async || stand.shelf.shows("L-P-09") == 50).await;
     assert_eq!((stand.on_hand("P-08").await, stand.on_hand("P-09").await), (45, 50));
     stand.hub.stop().await;
@@ -262,7 +274,10 @@ async fn a_person_is_asked_and_decides() {
     let bad = approve(json!({"decision": "whatever"})).await;
     assert_eq!(bad.fields(), ["/decision"], "{}", bad.text());
     let posted = approve(json!({"decision": "marketplace_wins", "skus": ["P-08"]})).await;
-    assert_eq!(posted.json()["items"], json!([{"sku": "P-08", "external_id": "L-P-08", "decision": "marketplace_wins", "reason": null}]));
+    assert_eq!(
+        posted.json()["items"],
+        json!([{"sku": "P-08", "external_id": "L-P-08", "decision": "marketplace_wins", "reason": null}])
+    );
     assert_eq!(stand.on_hand("P-08").await, 45);
     // One moved since: what was seen does not hold any more.
     let body = json!({"delta": 1, "reason": "received"});

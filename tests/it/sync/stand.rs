@@ -50,7 +50,8 @@ impl Default for Set {
 
 impl Stand {
     pub async fn new(set: Set) -> Self {
-        Self::on(TestDatabase::new().await, Shelf::start().await, Clock::manual(Timestamp::parse_rfc3339(START).unwrap()), set).await
+        Self::on(TestDatabase::new().await, Shelf::start().await, Clock::manual(Timestamp::parse_rfc3339(START).unwrap()), set)
+            .await
     }
 
     /// Each product is listed as `L-SKU`, here and there.
@@ -64,7 +65,8 @@ impl Stand {
         );
         let lines = if set.sync.is_empty() { "reconcile = []" } else { set.sync };
         let sections = format!("[sync]\ntick_ms = 10\n{lines}\n");
-        let plan = Plan { shops: Vec::new(), sections, marketplaces, products: Vec::new(), clock: clock.clone(), ..Plan::default() };
+        let plan =
+            Plan { shops: Vec::new(), sections, marketplaces, products: Vec::new(), clock: clock.clone(), ..Plan::default() };
         let hub = Hub::on(database, plan).await;
         for (sku, stock) in &set.products {
             let id = format!("L-{sku}");
