@@ -47,7 +47,6 @@ pub mod outbox;
 pub mod publish;
 pub mod dead_letters;
 pub mod setup;
-mod breakage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

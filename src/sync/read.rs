@@ -62,6 +62,8 @@ pub(super) struct Reader<'a> {
     pub place: Place,
     /// Only these are wanted.
     only: Option<Vec<usize>>,
+    /// In which order listings are asked for by name: those that may share a request beside each other.
+    keys: Vec<(String, usize)>,
     pages: u32,
     purpose: Purpose,
 }
@@ -105,8 +107,17 @@ impl<'a> Reader<'a> {
         let abilities = connection.adapter.traits().abilities;
         let by_key = abilities.stock_of.is_some_and(|most| most > 0) && (only.is_some() || !abilities.stock);
         let start = if by_key { Place::Keys(0) } else { Place::Page(Page::default()) };
+        let mut keys = Vec::new();
+        if by_key {
+            let group = |n: usize| (connection.adapter.push_group(connection, &names.item(n)), n);
+            keys = match &only {
+                Some(only) => only.iter().copied().map(group).collect(),
+                None => (0..names.rows.len()).map(group).collect(),
+            };
+            keys.sort();
+        }
         let purpose = if only.is_some() { Purpose::Check } else { Purpose::Bulk };
-        Self { sync, connection: connection.clone(), names, place: place.unwrap_or(start), only, pages: 0, purpose }
+        Self { sync, connection: connection.clone(), names, place: place.unwrap_or(start), only, keys, pages: 0, purpose }
     }
 
     /// The next request and what it told; `None` at the end. After an error the place is where it was.
@@ -116,10 +127,10 @@ impl<'a> Reader<'a> {
             Place::Page(page) => (Ask::Stock { page: page.clone() }, Vec::new()),
             Place::Keys(done) => {
                 let most = self.connection.adapter.traits().abilities.stock_of.unwrap_or(1).max(1);
-                let keys: Vec<usize> = match &self.only {
-                    Some(only) => only.iter().copied().skip(*done).take(most).collect(),
-                    None => (*done..self.names.rows.len()).take(most).collect(),
-                };
+                let left = self.keys.get(*done..).unwrap_or(&[]);
+                let group = left.first().map(|(group, _)| group);
+                let same = left.iter().take_while(|(other, _)| Some(other) == group);
+                let keys: Vec<usize> = same.take(most).map(|(_, n)| *n).collect();
                 if keys.is_empty() {
                     self.place = Place::End;
                     return Ok(None);
