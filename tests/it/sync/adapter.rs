@@ -11,7 +11,7 @@ use stockhub::marketplaces::call::{AccessToken, OrderFeed, OrderRow, Page, Statu
 use stockhub::marketplaces::generic::Generic;
 use stockhub::marketplaces::wire::Method;
 use stockhub::marketplaces::{
-    Abilities, Adapter, Answer, Ask, Call, Connection, Incoming, Limit, Moment, Outcome, PushItem, Pushed, Reading, Refs,
+    Abilities, About, Adapter, Answer, Ask, Call, Connection, Incoming, Limit, Moment, Outcome, PushItem, Pushed, Reading, Refs,
     Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict,
 };
 
@@ -59,6 +59,10 @@ impl Adapter for ShelfAdapter {
 
     fn traits(&self) -> &Traits {
         &self.traits
+    }
+
+    fn about(&self) -> About {
+        About::default()
     }
 
     fn schemes(&self) -> &[Scheme] {
