@@ -34,10 +34,12 @@ pub mod pushes;
 pub mod reservations;
 pub mod rules;
 pub mod sales;
+pub mod secrets;
 pub mod sinks;
 pub mod sync;
 pub mod timeline;
 pub mod tokens;
+pub mod users;
 pub mod verify;
 pub mod webhooks;
 
@@ -356,11 +358,13 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         pushes::ALL,
         reservations::ALL,
         sales::ALL,
+        secrets::ALL,
         sinks::ALL,
         sync::ALL,
         rules::ALL,
         timeline::ALL,
         tokens::ALL,
+        users::ALL,
         verify::ALL,
         webhooks::ALL,
     ]
