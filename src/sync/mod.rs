@@ -49,7 +49,7 @@ use crate::domain::ids::MarketplaceId;
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::connection::Status;
-use crate::marketplaces::{Connection, StockFeed};
+use crate::marketplaces::{Connection, PushStyle, StockFeed};
 use crate::pipeline::Kit;
 use crate::pipeline::writer::{WriteError, Writer};
 use crate::settings::SyncSettings;
@@ -302,7 +302,9 @@ impl Sync {
         for connection in live.iter().filter(|one| read::can_be_read(one)) {
             let policy = &connection.policy;
             let reconcile = schedule::reconcile_due(policy.reconcile_every, &self.limits.reconcile, after, now);
-            if let Some(at) = reconcile {
+            // What is never told anything cannot have lost it.
+            let told = connection.adapter.traits().push == PushStyle::Request;
+            if let Some(at) = reconcile.filter(|_| told) {
                 self.ask_by_schedule(connection, Kind::Reconciliation, at, Duration::ZERO).await;
             }
             // Nothing else tells of the sales of these.
