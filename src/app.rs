@@ -171,7 +171,17 @@ impl App {
             messenger,
             demo: false,
         };
-        Ok(Self { context, address, first_token, setup_token, supervisor, publisher, sync: Arc::new(sync), listener, writer_stop })
+        Ok(Self {
+            context,
+            address,
+            first_token,
+            setup_token,
+            supervisor,
+            publisher,
+            sync: Arc::new(sync),
+            listener,
+            writer_stop,
+        })
     }
 
     /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
