@@ -93,7 +93,6 @@ pub struct App {
     pub setup_token: Option<String>,
     pub supervisor: Supervisor,
     pub publisher: Arc<Publisher>,
-    pub sync: Arc<Sync>,
     listener: TcpListener,
     writer_stop: CancellationToken,
 }
@@ -137,8 +136,6 @@ impl App {
         kit.keys.connect(outbound.clone());
         let limits = call_limits(&settings, db.url());
         let callers = Callers::new(kit.clone(), db.clone(), writer.clone(), outbound.clone(), sealer.clone(), limits);
-        let way = Way { kit: kit.clone(), callers: callers.clone() };
-        let sync = Sync::new(kit.clone(), db.clone(), writer.clone(), way, workers.clone(), settings.sync.clone());
         let supervisor = Supervisor {
             connections: connections.clone(),
             registry: kit.registry.clone(),
@@ -171,28 +168,18 @@ impl App {
             messenger,
             demo: false,
         };
-        Ok(Self {
-            context,
-            address,
-            first_token,
-            setup_token,
-            supervisor,
-            publisher,
-            sync: Arc::new(sync),
-            listener,
-            writer_stop,
-        })
+        Ok(Self { context, address, first_token, setup_token, supervisor, publisher, listener, writer_stop })
     }
 
     /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let Self { context, listener, supervisor, publisher, sync, writer_stop, .. } = self;
+        let Self { context, listener, supervisor, publisher, writer_stop, .. } = self;
         let workers = context.workers.clone();
         let stop_supervising = workers.stopping().clone();
         workers.start(async move { supervisor.run(stop_supervising).await });
         let (callers, stop_keeping) = (context.callers.clone(), workers.stopping().clone());
         workers.start(async move { callers.keep(stop_keeping).await });
-        let stop_reading = workers.stopping().clone();
+        let (sync, stop_reading) = (reading(&context), workers.stopping().clone());
         workers.start(async move { sync.run(stop_reading).await });
         let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
         let stop_publishing = workers.stopping().clone();
@@ -434,6 +421,13 @@ async fn purge_events(writer: &Writer, retention: Duration) -> More {
             More::Later
         }
     }
+}
+
+/// What reads from marketplaces.
+fn reading(context: &Context) -> Arc<Sync> {
+    let Context { kit, db, writer, callers, workers, settings, .. } = context;
+    let way = Way { kit: kit.clone(), callers: callers.clone() };
+    Arc::new(Sync::new(kit.clone(), db.clone(), writer.clone(), way, workers.clone(), settings.sync.clone()))
 }
 
 /// What nobody waits for: old bodies go, and silent sources are noticed.
