@@ -30,6 +30,7 @@ pub mod orders;
 pub mod places;
 pub mod polls;
 pub mod products;
+pub mod push_checks;
 pub mod pushes;
 pub mod reservations;
 pub mod rules;
@@ -355,6 +356,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         places::ALL,
         polls::ALL,
         products::ALL,
+        push_checks::ALL,
         pushes::ALL,
         reservations::ALL,
         sales::ALL,

@@ -39,6 +39,7 @@ mod sinks;
 mod storefront_keys;
 mod stock;
 mod sync;
+mod tasks;
 mod timeline;
 mod tokens;
 mod unmapped;
@@ -118,6 +119,8 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
         .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
+        .service(at("/v1/admin/tasks", "GET", [get().to(tasks::list)]))
+        .service(at("/v1/admin/listings/{id}/pushed", "POST", [post().to(tasks::pushed)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Owner;
-use crate::caller::lease;
+use crate::caller::lease_name;
 use crate::db::{DbError, leases, polls, sync};
 use crate::domain::ids::MarketplaceId;
 use crate::domain::time::Timestamp;
@@ -33,7 +33,7 @@ impl CommandError for PageError {
 /// Whoever holds an account's lease is the only one that calls it. What was read under a lease that is lost is not written: the new
 /// owner reads it again.
 pub(super) async fn own(tx: &mut Tx<'_>, marketplace: MarketplaceId, owner: &Owner) -> Result<(), PageError> {
-    if owner.alone || leases::is_held(&mut tx.conn, &lease(marketplace), &owner.name, tx.now).await? {
+    if owner.alone || leases::is_held(&mut tx.conn, &lease_name(marketplace), &owner.name, tx.now).await? {
         Ok(())
     } else {
         Err(PageError::NotOurs)
