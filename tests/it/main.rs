@@ -19,4 +19,5 @@ mod pipeline;
 mod proofs;
 mod pushing;
 mod realtime;
+mod sync;
 mod simulator;
