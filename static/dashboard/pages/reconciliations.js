@@ -58,8 +58,8 @@ function one(run, ctx) {
   return [
     head([market(run.marketplace), " ", badge(run.status)], { back: ["#/reconciliations", "Reconciliations"], sub: inWords(run, going, waiting), actions: [
       items.length ? act("CSV", () => download(`/v1/admin/reconciliations/${run.id}`, `reconciliation-${run.marketplace}.csv`), { name: "file" }) : null,
-      may && waiting.length ? act("Approve", () => approve(run, waiting, ctx), { name: "check", main: true }) : null,
-      may && run.dry_run && counts.discrepancies ? act("Put these right", () => again(run), { main: !waiting.length, name: "check" }) : null,
+      may && waiting.length && !run.dry_run ? act("Approve", () => approve(run, waiting, ctx), { name: "check", main: true }) : null,
+      may && run.dry_run && counts.discrepancies ? act("Put these right", () => again(run), { main: true, name: "check" }) : null,
     ] }),
     h("div", { class: "slot" }, going ? h("progress", { class: "progress", "aria-label": "Comparing" }) : null),
     run.error ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, run.error)) : null,
