@@ -9,6 +9,7 @@ mod migrate;
 pub mod tally;
 #[cfg(test)]
 mod plans;
+mod span;
 pub mod sql;
 mod types;
 mod url;
@@ -47,6 +48,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
 
 pub use conn::Conn;
 pub use error::DbError;
+pub use span::Ids;
 pub use url::{DatabaseUrl, UrlError};
 
 use sql::{Dialect, Sql};

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::{Rows, ids, statements};
 use crate::domain::ids::{MarketplaceId, WebhookId};
 use crate::domain::time::Timestamp;
@@ -32,7 +33,8 @@ statements! {
     WEBHOOKS_PAGE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
-        WHERE w.id < $1 AND ($2 = '' OR w.status = $2) AND ($3 = '' OR m.code = $3) ORDER BY w.id DESC LIMIT $4");
+        WHERE w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) AND ($4 = '' OR m.code = $4) \
+            AND ($5 = '' OR w.event_type = $5) ORDER BY w.id DESC LIMIT $6");
     WEBHOOK_BY_ID = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id WHERE w.id = $1");
@@ -202,15 +204,19 @@ row! {
     }
 }
 
-/// Newest first; an empty status or marketplace means any.
-pub async fn page(
-    conn: &mut Conn<'_>,
-    status: &str,
-    marketplace: &str,
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<WebhookView>, DbError> {
-    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before.unwrap_or(Uuid::max()), status, marketplace, limit)
+/// Which rows of the log; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub status: &'static str,
+    pub marketplace: String,
+    pub event_type: String,
+}
+
+/// Newest first.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<WebhookView>, DbError> {
+    let Ids { from, before } = ids;
+    let (code, kind) = (which.marketplace.as_str(), which.event_type.as_str());
+    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, which.status, code, kind, limit)
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<WebhookView>, DbError> {

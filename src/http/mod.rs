@@ -8,6 +8,7 @@ pub mod shapes;
 mod alerts;
 mod dead_letters;
 mod analytics;
+mod audit;
 mod counts;
 mod csv;
 mod client;
@@ -26,6 +27,7 @@ mod oversells;
 mod page;
 mod places;
 mod product_change;
+mod pushes;
 mod products;
 mod reservations;
 mod repair;
@@ -35,6 +37,7 @@ mod serve;
 mod sinks;
 mod storefront_keys;
 mod stock;
+mod table;
 mod timeline;
 mod tokens;
 mod unmapped;
@@ -129,8 +132,8 @@ fn operations(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/webhooks/replay", "POST", [post().to(webhook_log::replay_many)]))
         .service(at("/v1/admin/webhooks/{id}/replay", "POST", [post().to(webhook_log::replay)]))
         .service(at("/v1/admin/webhooks/{id}", "GET", [get().to(lists::webhook)]))
-        .service(at("/v1/admin/pushes", "GET", [get().to(lists::pushes)]))
-        .service(at("/v1/admin/alerts", "GET", [get().to(lists::alerts)]))
+        .service(at("/v1/admin/pushes", "GET", [get().to(pushes::list)]))
+        .service(at("/v1/admin/alerts", "GET", [get().to(alerts::list)]))
         .service(at("/v1/admin/oversells", "GET", [get().to(oversells::list)]))
         .service(at("/v1/admin/oversells/{id}/resolve", "POST", [post().to(oversells::resolve)]))
         .service(at("/v1/admin/alerts/{id}/ack", "POST", [post().to(alerts::acknowledge)]))
@@ -141,7 +144,7 @@ fn operations(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/dead-letters", "GET", [get().to(dead_letters::list)]))
         .service(at("/v1/admin/dead-letters/{id}/retry", "POST", [post().to(dead_letters::retry)]))
         .service(at("/v1/admin/dead-letters/{id}/discard", "POST", [post().to(dead_letters::discard)]))
-        .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]));
+        .service(at("/v1/admin/audit", "GET", [get().to(audit::list)]));
 }
 
 /// Where the hub sells.
