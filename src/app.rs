@@ -324,6 +324,9 @@ pub fn realtime(settings: &Settings) -> RealtimeSettings {
         allowed_origins: set.allowed_origins.clone(),
         lifetime_s: set.lifetime_s,
         shutdown_drain_ms: set.shutdown_drain_ms,
+        heartbeat_ms: set.heartbeat_ms,
+        unsent_bytes: set.unsent_bytes,
+        trusted_proxies: settings.server.trusted_proxies.clone(),
         ..RealtimeSettings::default()
     }
 }

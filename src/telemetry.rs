@@ -176,55 +176,6 @@ pub struct HubState {
     pub writer_waiting: usize,
 }
 
-/// The real-time room's counters, as lines of the same text. They stand before the registry's, which ends the document.
-pub fn realtime_text(stats: &crate::realtime::RealtimeStats) -> String {
-    use std::fmt::Write as _;
-    let gauges = [
-        ("fanout_connections", "Browsers connected", stats.connections as u64),
-        ("fanout_listed", "SKUs in the table", stats.listed as u64),
-        ("fanout_head", "Offset of the newest change", stats.head),
-    ];
-    let counters = [
-        ("fanout_updates", "Published changes", stats.updates),
-        ("fanout_flushes", "Flushes", stats.flushes),
-        ("fanout_frames_sent", "Writes of stock data to a client", stats.frames),
-        ("fanout_bytes_sent", "Bytes of them", stats.bytes),
-        ("fanout_snapshots", "Snapshots sent", stats.snapshots),
-        ("fanout_resumes", "Connections resumed by cursor", stats.resumes),
-        ("fanout_gaps", "Cursors that could not be resumed", stats.gaps),
-        ("fanout_conflated", "Updates left for later because a client did not read", stats.held_back),
-    ];
-    let mut text = String::new();
-    for (name, help, value) in gauges {
-        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
-    }
-    for (name, help, value) in counters {
-        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}");
-    }
-    lag_text(&mut text, stats);
-    let _ = writeln!(text, "# HELP fanout_closes Closes by code.\n# TYPE fanout_closes counter");
-    for (code, count) in &stats.closes {
-        let _ = writeln!(text, "fanout_closes_total{{code=\"{code}\"}} {count}");
-    }
-    text
-}
-
-/// A histogram by hand, because the room counts without a lock.
-fn lag_text(text: &mut String, stats: &crate::realtime::RealtimeStats) {
-    use std::fmt::Write as _;
-    let _ = writeln!(
-        text,
-        "# HELP fanout_lag_ms Published to written to every socket, in milliseconds.\n# TYPE fanout_lag_ms histogram"
-    );
-    let bounds = crate::realtime::LAG_BOUNDS_MS.iter().map(|bound| format!("{bound}.0")).chain(std::iter::once("+Inf".into()));
-    let mut count = 0;
-    for (bound, of_bucket) in bounds.zip(&stats.lag_counts) {
-        count += of_bucket;
-        let _ = writeln!(text, "fanout_lag_ms_bucket{{le=\"{bound}\"}} {count}");
-    }
-    let _ = writeln!(text, "fanout_lag_ms_sum {}\nfanout_lag_ms_count {count}", stats.lag_sum_us as f64 / 1_000.0);
-}
-
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

@@ -1,8 +1,9 @@
 //! Whose request this is, where proxies stand between.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
 
 use crate::settings::Cidr;
 
@@ -12,8 +13,13 @@ const HOPS_MAX: usize = 32;
 /// The client's address. A header is believed only from a trusted proxy, and read from its end: what stands before the first
 /// address we do not trust was written by a stranger.
 pub fn address(request: &HttpRequest, trusted: &[Cidr]) -> Option<IpAddr> {
-    let peer = request.peer_addr()?.ip().to_canonical();
-    let values = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
+    address_of(request.peer_addr(), request.headers(), trusted)
+}
+
+/// The same, where there is no request yet.
+pub(crate) fn address_of(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[Cidr]) -> Option<IpAddr> {
+    let peer = peer?.ip().to_canonical();
+    let values = headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
     Some(walk(peer, &hops, trusted))
 }

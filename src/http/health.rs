@@ -9,6 +9,9 @@ use crate::context::Context;
 use crate::db::{hub, listings, products, sinks, webhooks};
 use crate::telemetry::HubState;
 
+/// How long the figures wait for the workers that serve browsers.
+const ROLL_CALL: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// The process answers. Nothing else is looked at.
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "alive")))]
 pub(super) async fn alive() -> HttpResponse {
@@ -46,6 +49,8 @@ pub(super) async fn metrics(ctx: web::Data<Context>) -> HttpResponse {
         let dirty = dirty.into_iter().map(|(code, count, since)| (code, count, now.since(since))).collect();
         ctx.kit.metrics.set_state(&HubState { dirty, to_handle, out_of_stock, writer_waiting: ctx.writer.waiting() });
     }
-    let text = format!("{}{}", crate::telemetry::realtime_text(&ctx.engine.stats()), ctx.kit.metrics.render());
+    // A worker that is busy with a flush answers after it; its last figures must do until then.
+    let _ = ctx.engine.roll_call(ROLL_CALL).await;
+    let text = format!("{}{}", crate::realtime::metrics_text(&ctx.engine.stats()), ctx.kit.metrics.render());
     HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text)
 }

@@ -11,7 +11,7 @@ mod analytics;
 mod audit;
 mod counts;
 mod csv;
-mod client;
+pub(crate) mod client;
 mod demo;
 mod described;
 mod events;

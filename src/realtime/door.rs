@@ -12,6 +12,10 @@ use super::origin::{self, Origin};
 use super::protocol::SUBPROTOCOL;
 use super::query::StockQuery;
 use super::settings::RealtimeSettings;
+use super::stats::Handshake;
+use super::table::CANARY;
+use crate::domain::sku::Sku;
+use crate::http::client;
 use crate::http::problem::Problem;
 
 /// An answer instead of a connection.
@@ -62,6 +66,7 @@ impl Turned {
 
     pub(crate) fn headers(&self) -> Vec<(header::HeaderName, &'static str)> {
         match self.status {
+            StatusCode::METHOD_NOT_ALLOWED => vec![(header::ALLOW, "GET")],
             StatusCode::UPGRADE_REQUIRED => vec![(header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_VERSION, "13")],
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => vec![(header::RETRY_AFTER, "5")],
             _ => Vec::new(),
@@ -93,10 +98,19 @@ pub(crate) fn same_site(headers: &HeaderMap, on_loopback: bool, settings: &Realt
 }
 
 pub(crate) fn permit(engine: &Engine, settings: &RealtimeSettings, head: &RequestHead) -> Result<Permit, Refusal> {
-    if engine.closing().is_cancelled() {
-        return Err(Refusal::Closing);
-    }
-    engine.gate().enter(head.peer_addr.map(|peer| peer.ip()), settings)
+    let permit = if engine.closing().is_cancelled() {
+        Err(Refusal::Closing)
+    } else {
+        let client = client::address_of(head.peer_addr, &head.headers, &settings.trusted_proxies);
+        engine.gate().enter(client, settings)
+    };
+    engine.counters().handshake(match permit {
+        Ok(_) => Handshake::LetIn,
+        Err(Refusal::Full) => Handshake::Full,
+        Err(Refusal::Address) => Handshake::Address,
+        Err(Refusal::Closing) => Handshake::Closing,
+    });
+    permit
 }
 
 /// Judges a WebSocket handshake.
@@ -106,15 +120,28 @@ pub(crate) fn knock(
     head: &RequestHead,
     on_loopback: bool,
 ) -> Result<Guest, Turned> {
+    let guest = judge(engine, settings, head, on_loopback);
+    if let Err(turned) = &guest {
+        let foreign = turned.status == StatusCode::FORBIDDEN;
+        engine.counters().handshake(if foreign { Handshake::ForeignOrigin } else { Handshake::Malformed });
+    }
+    guest
+}
+
+fn judge(engine: &Engine, settings: &RealtimeSettings, head: &RequestHead, on_loopback: bool) -> Result<Guest, Turned> {
     same_site(&head.headers, on_loopback, settings)?;
     actix_http::ws::verify_handshake(head).map_err(|error| {
         use actix_http::ws::HandshakeError as E;
         let status = match error {
             E::NoWebsocketUpgrade | E::NoConnectionUpgrade | E::UnsupportedVersion => StatusCode::UPGRADE_REQUIRED,
-            E::GetMethodRequired | E::NoVersionHeader | E::BadWebsocketKey => StatusCode::BAD_REQUEST,
+            E::GetMethodRequired => StatusCode::METHOD_NOT_ALLOWED,
+            E::NoVersionHeader | E::BadWebsocketKey => StatusCode::BAD_REQUEST,
         };
         Turned::new(status, "bad-handshake", "Not a WebSocket handshake", error.to_string())
     })?;
+    if engine.canaries().know(head.peer_addr) {
+        return Ok(canary(engine));
+    }
     let query = StockQuery::parse(head.uri.query().unwrap_or_default());
     let (subscription, gap_ms) = match query {
         Ok(query) => (query.subscription().map(Ok), query.gap_ms),
@@ -123,4 +150,10 @@ pub(crate) fn knock(
     let offers = head.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|offer| offer.to_str().ok());
     let named_protocol = offers.flat_map(|offer| offer.split(',')).any(|offer| offer.trim() == SUBPROTOCOL);
     Ok(Guest { permit: permit(engine, settings, head), subscription, gap_ms, named_protocol })
+}
+
+/// The hub's own: it asks for what nobody else can, and takes no place from a browser.
+fn canary(engine: &Engine) -> Guest {
+    let wanted = Subscription { id: Some(0), skus: vec![Sku::from_storage(CANARY)], ..Subscription::default() };
+    Guest { permit: Ok(engine.gate().extra()), subscription: Some(Ok(wanted)), gap_ms: None, named_protocol: false }
 }

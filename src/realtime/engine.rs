@@ -5,14 +5,18 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::canary::Canaries;
 use super::cursor::Epoch;
 use super::gate::Gate;
+use super::roll::{Roll, Silent, Tally};
 use super::settings::RealtimeLimits;
 use super::stats::{RealtimeStats, Stats};
 use super::table::{Published, Scope, SkuIndex, Table};
@@ -38,6 +42,8 @@ struct Inner {
     stream: Uuid,
     /// Requests that were answered before the App saw them.
     requests: AtomicU64,
+    roll: Roll,
+    canaries: Canaries,
 }
 
 /// Which SKUs a question is about.
@@ -82,6 +88,8 @@ impl Engine {
                 closing: CancellationToken::new(),
                 stream,
                 requests: AtomicU64::new(0),
+                roll: Roll::default(),
+                canaries: Canaries::default(),
             }),
         }
     }
@@ -99,23 +107,32 @@ impl Engine {
 
     /// Takes states in. One that is not newer than what the table holds is ignored.
     pub fn publish(&self, items: Vec<Published>) {
+        let now = Instant::now();
         let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
-        let taken = items.iter().filter(|item| table.publish(item)).count();
+        let taken = items.iter().filter(|item| table.publish(item, now)).count();
         self.moved(table.head(), taken);
     }
 
     /// Takes a number in as the SKU's next version, for load clients; `ts` comes back in the item.
     pub(crate) fn publish_next(&self, sku: Sku, quantity: i64, ts: Option<&serde_json::Number>) {
         let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.publish_next(sku, quantity, ts);
+        table.publish_next(sku, quantity, ts, Instant::now());
         self.moved(table.head(), 1);
     }
 
     /// Takes in a state that another stream already numbered (a node that follows). Offsets must rise.
     pub fn follow(&self, offset: u64, item: &Published) {
         let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
-        let taken = table.follow(offset, item);
+        let taken = table.follow(offset, item, Instant::now());
         self.moved(table.head(), usize::from(taken));
+    }
+
+    /// Takes the canary's next version in; says which.
+    pub(crate) fn publish_canary(&self) -> i64 {
+        let mut table = self.inner.table.write().unwrap_or_else(PoisonError::into_inner);
+        let version = table.publish_canary(Instant::now());
+        self.moved(table.head(), 1);
+        version
     }
 
     fn moved(&self, head: u64, taken: usize) {
@@ -188,12 +205,26 @@ impl Engine {
     }
 
     pub fn stats(&self) -> RealtimeStats {
-        let (listed, head) = self.read(|table| (table.listed(), table.head()));
-        RealtimeStats { connections: self.inner.gate.total(), listed, head, ..self.inner.stats.read() }
+        let (listed, head, ring_span) = self.read(|table| (table.listed(), table.head(), table.span()));
+        let tally = self.inner.roll.last();
+        RealtimeStats { connections: self.inner.gate.total(), listed, head, ring_span, tally, ..self.inner.stats.read() }
     }
 
     pub(crate) fn counters(&self) -> &Stats {
         &self.inner.stats
+    }
+
+    /// Asks every worker what it has.
+    pub async fn roll_call(&self, patience: Duration) -> Result<Tally, Silent> {
+        self.inner.roll.call(patience).await
+    }
+
+    pub(crate) fn roll(&self) -> &Roll {
+        &self.inner.roll
+    }
+
+    pub(crate) fn canaries(&self) -> &Canaries {
+        &self.inner.canaries
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -224,40 +255,5 @@ pub(crate) fn positions(table: &Table, skus: &[Sku]) -> (Vec<SkuIndex>, Vec<Sku>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn engine(ring: usize) -> Engine {
-        Engine::new(Uuid::from_u128(1), Uuid::from_u128(2), RealtimeLimits { ring, public_cap: None })
-    }
-
-    fn state(sku: &str, quantity: i64, version: i64) -> Published {
-        Published { sku: Sku::parse(sku).unwrap(), quantity, version, removed: false }
-    }
-
-    #[test]
-    fn answers_by_cursor_until_the_ring_forgets() {
-        let engine = engine(2);
-        let ask = Interest::Skus(vec![Sku::parse("A").unwrap()]);
-        engine.fill([state("A", 5, 1), state("B", 5, 1)]);
-        let start = engine.snapshot(&ask);
-        assert_eq!((start.items.len(), start.newest), (1, 1));
-        assert!(matches!(engine.since(&start.cursor, &ask), Since::Resumed { items, .. } if items.is_empty()));
-        engine.publish(vec![state("A", 4, 2), state("B", 4, 2)]);
-        assert!(matches!(engine.since(&start.cursor, &ask), Since::Resumed { items, .. } if items.len() == 1));
-        engine.publish(vec![state("B", 3, 3)]);
-        assert!(matches!(engine.since(&start.cursor, &ask), Since::Snapshot(_)));
-        assert!(matches!(engine.since("elsewhere:1", &ask), Since::Snapshot(_)));
-    }
-
-    #[tokio::test]
-    async fn the_head_moves_only_when_something_was_taken() {
-        let engine = engine(8);
-        let mut head = engine.head();
-        engine.publish(vec![state("A", 5, 1)]);
-        assert!(head.has_changed().unwrap());
-        head.mark_unchanged();
-        engine.publish(vec![state("A", 9, 1)]);
-        assert!(!head.has_changed().unwrap());
-    }
-}
+#[path = "engine_tests.rs"]
+mod tests;

@@ -21,6 +21,8 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 const CONTROL_MAX_BYTES: usize = 125;
+/// Pieces of one message that may bring nothing. The standard allows them; only a flood needs more.
+const EMPTY_PIECES_MAX: u8 = 32;
 
 impl Format {
     pub(crate) fn write(self, out: &mut BytesMut, message: &Message<'_>) {
@@ -50,7 +52,7 @@ impl Format {
     }
 }
 
-fn write_frame(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
+pub(crate) fn write_frame(out: &mut BytesMut, opcode: u8, payload: &[u8]) {
     out.reserve(payload.len() + 10);
     out.put_u8(FIN | opcode);
     match payload.len() {
@@ -80,7 +82,7 @@ pub(crate) fn write_pong(out: &mut BytesMut, payload: &[u8]) {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Text(String),
-    Binary,
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     /// A standard pong: nothing depends on it, the hub's own pong is a message.
     Pong,
@@ -95,6 +97,8 @@ pub(crate) struct Reader {
     at: usize,
     /// A message sent in pieces: its opcode and what came so far.
     partial: Option<(u8, Vec<u8>)>,
+    /// How many of its pieces were empty.
+    empty_pieces: u8,
 }
 
 struct Head {
@@ -181,12 +185,16 @@ impl Reader {
         if whole.len() > max_bytes {
             return Err(CloseCode::TooBig);
         }
+        self.empty_pieces = if head.fin { 0 } else { self.empty_pieces + u8::from(head.start == head.end) };
+        if self.empty_pieces > EMPTY_PIECES_MAX {
+            return Err(CloseCode::RateLimited);
+        }
         match (head.fin, opcode) {
             (false, opcode) => {
                 self.partial = Some((opcode, whole));
                 Ok(None)
             }
-            (true, BINARY) => Ok(Some(Incoming::Binary)),
+            (true, BINARY) => Ok(Some(Incoming::Binary(whole))),
             (true, _) => String::from_utf8(whole).map(|text| Some(Incoming::Text(text))).map_err(|_| CloseCode::NotUtf8),
         }
     }
@@ -256,7 +264,16 @@ mod tests {
         assert_eq!(read(&masked(FIN | TEXT, &[b'a'; 1_001])[..4]), Err(CloseCode::TooBig), "by its header alone");
         assert_eq!(read(&masked(FIN | CLOSE, &[3])), Err(CloseCode::Protocol));
         assert_eq!(read(&masked(FIN | CLOSE, &1005_u16.to_be_bytes())), Err(CloseCode::Protocol));
-        assert_eq!(read(&masked(FIN | BINARY, b"a")), Ok(Some(Incoming::Binary)));
+        assert_eq!(read(&masked(FIN | BINARY, b"a")), Ok(Some(Incoming::Binary(b"a".to_vec()))));
+    }
+
+    #[test]
+    fn pieces_without_end_and_content_are_a_flood() {
+        let mut bytes = masked(TEXT, b"");
+        (1..EMPTY_PIECES_MAX).for_each(|_| bytes.extend(masked(CONTINUATION, b"")));
+        assert_eq!(read(&bytes), Ok(None));
+        assert_eq!(read(&[bytes.clone(), masked(FIN, b"x")].concat()), Ok(Some(Incoming::Text("x".to_owned()))));
+        assert_eq!(read(&[bytes, masked(CONTINUATION, b"")].concat()), Err(CloseCode::RateLimited));
     }
 
     #[test]

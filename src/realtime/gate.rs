@@ -49,6 +49,12 @@ impl Gate {
         Ok(Permit { gate: self.clone(), address })
     }
 
+    /// Beside the limits: for the hub itself.
+    pub(crate) fn extra(&self) -> Permit {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).total += 1;
+        Permit { gate: self.clone(), address: None }
+    }
+
     pub(crate) fn total(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).total
     }

@@ -1,5 +1,6 @@
 //! `GET /v1/stock/poll`: long-poll. The server keeps nothing between two requests; the cursor is all there is.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl Drop for Seat {
 pub(crate) async fn poll(req: HttpRequest, engine: web::Data<Engine>, settings: web::Data<RealtimeSettings>) -> HttpResponse {
     let (query, origin) = match rest::asked(&req, &settings) {
         Ok(asked) => asked,
-        Err(turned) => return turned.response(),
+        Err(turned) => return rest::turned_away(&req, &settings, &turned),
     };
     let answer = match wait(&req, &query, &engine, &settings).await {
         Ok(answer) => answer,
@@ -63,8 +64,13 @@ async fn wait(
         let snapshot = engine.snapshot(&interest);
         return Ok(found(&snapshot.cursor, "snapshot", &snapshot.items));
     };
+    let upto = RefCell::new(since.to_owned());
     let look = || match engine.since(since, &interest) {
-        Since::Resumed { items, .. } if items.is_empty() => None,
+        Since::Resumed { cursor, items } if items.is_empty() => {
+            // Of what was asked for nothing changed, so the client has everything up to here.
+            *upto.borrow_mut() = cursor;
+            None
+        }
         Since::Resumed { cursor, items } => Some(found(&cursor, "resumed", &items)),
         Since::Snapshot(snapshot) => Some(found(&snapshot.cursor, "snapshot", &snapshot.items)),
     };
@@ -90,14 +96,18 @@ async fn wait(
         }
         tokio::select! {
             () = bell.notified() => {}
-            () = sleep_until(until) => return Ok(nothing()),
+            () = sleep_until(until) => {
+                return Ok(look().unwrap_or_else(|| nothing(&upto.borrow())));
+            }
             () = engine.closing().cancelled() => return Err(Refusal::Closing.into()),
         }
     }
 }
 
-fn nothing() -> HttpResponse {
-    HttpResponse::build(StatusCode::NOT_MODIFIED).insert_header((header::CACHE_CONTROL, "no-store")).finish()
+/// The newer cursor goes along: a client that keeps an old one would one day be behind the ring, and get a snapshot for nothing.
+fn nothing(cursor: &str) -> HttpResponse {
+    let mut response = HttpResponse::build(StatusCode::NOT_MODIFIED);
+    response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::ETAG, format!("\"{cursor}\""))).finish()
 }
 
 fn found(cursor: &str, mode: &str, items: &[Bytes]) -> HttpResponse {

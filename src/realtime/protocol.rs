@@ -60,9 +60,20 @@ impl CloseCode {
 /// What a browser said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClientFrame {
-    Subscribe { id: Option<u64>, skus: Vec<String>, all: bool, since: Option<String> },
-    Unsubscribe { skus: Vec<String>, all: bool },
-    Pong,
+    Subscribe {
+        id: Option<u64>,
+        skus: Vec<String>,
+        all: bool,
+        since: Option<String>,
+    },
+    Unsubscribe {
+        skus: Vec<String>,
+        all: bool,
+    },
+    /// With the last cursor that the client applied.
+    Pong {
+        cursor: Option<String>,
+    },
 }
 
 /// What is wrong with what it said. The connection stays.
@@ -104,6 +115,8 @@ struct Raw<'a> {
     skus: Option<Vec<String>>,
     all: Option<bool>,
     since: Option<String>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
 }
 
 impl ClientFrame {
@@ -112,14 +125,14 @@ impl ClientFrame {
             serde_json::error::Category::Data => BadFrame::Shape(error.to_string()),
             _ => BadFrame::Json,
         })?;
-        let Raw { kind, id, skus, all, since } = raw;
+        let Raw { kind, id, skus, all, since, cursor } = raw;
         let (skus, all) = (skus.unwrap_or_default(), all.unwrap_or_default());
         let named = !skus.is_empty() || all;
         match &*kind {
             "subscribe" | "unsubscribe" if !named => Err(BadFrame::Shape("name skus, or all".to_owned())),
             "subscribe" => Ok(Self::Subscribe { id, skus, all, since: since.filter(|s| !s.is_empty()) }),
             "unsubscribe" => Ok(Self::Unsubscribe { skus, all }),
-            "pong" => Ok(Self::Pong),
+            "pong" => Ok(Self::Pong { cursor: cursor.map(Cow::into_owned) }),
             _ => Err(BadFrame::UnknownType(id)),
         }
     }
@@ -137,7 +150,9 @@ pub(crate) enum GapWhy {
 }
 
 impl GapWhy {
-    const fn name(self) -> &'static str {
+    pub(crate) const ALL: [Self; 3] = [Self::Ring, Self::Epoch, Self::Slow];
+
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
             Self::Epoch => "epoch",

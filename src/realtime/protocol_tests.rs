@@ -10,7 +10,10 @@ fn reads_what_clients_say() {
     assert_eq!(subscribe, Ok(ClientFrame::Subscribe { id: Some(1), skus: vec!["A".to_owned()], all: false, since: None }));
     let all = ClientFrame::parse(r#"{"type":"unsubscribe","all":true}"#);
     assert_eq!(all, Ok(ClientFrame::Unsubscribe { skus: vec![], all: true }));
-    assert_eq!(ClientFrame::parse(r#"{"type":"pong","ts":5,"cursor":"e:1"}"#), Ok(ClientFrame::Pong));
+    assert_eq!(
+        ClientFrame::parse(r#"{"type":"pong","ts":5,"cursor":"e:1"}"#),
+        Ok(ClientFrame::Pong { cursor: Some("e:1".to_owned()) })
+    );
 }
 
 #[test]

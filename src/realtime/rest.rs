@@ -46,9 +46,25 @@ pub(crate) fn with_cors(mut response: HttpResponse, origin: &Origin) -> HttpResp
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     if let Origin::Allowed(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Retry-After"));
     }
     response
+}
+
+/// What a browser asks before a page of another origin may send `If-None-Match`.
+pub(crate) async fn preflight(req: HttpRequest, settings: web::Data<RealtimeSettings>) -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    response
+        .insert_header((header::ALLOW, "GET, HEAD, OPTIONS"))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "If-None-Match, Last-Event-ID, Cache-Control"))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"));
+    cors(&req, &settings, response.finish())
+}
+
+/// A refusal that a page of an allowed origin can read: otherwise it could not tell a full hub from a dead one.
+pub(crate) fn turned_away(req: &HttpRequest, settings: &RealtimeSettings, turned: &Turned) -> HttpResponse {
+    cors(req, settings, turned.response())
 }
 
 fn cors(req: &HttpRequest, settings: &RealtimeSettings, response: HttpResponse) -> HttpResponse {
@@ -144,7 +160,7 @@ pub(crate) async fn one(
     settings: web::Data<RealtimeSettings>,
 ) -> HttpResponse {
     let found = engine.read(|table| {
-        let entry = table.index_of(&sku).and_then(|index| table.entry(index)).filter(|entry| !entry.removed)?;
+        let entry = table.index_of(&sku).and_then(|index| table.entry(index)).filter(|entry| !entry.removed && !entry.hidden)?;
         Some((entry.json.clone(), engine.epoch().cursor(entry.offset)))
     });
     let answer = match found {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::settings::Cidr;
+
 /// What an operator may set under `[realtime]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +36,13 @@ pub struct RealtimeSettings {
     pub shutdown_drain_ms: u64,
     /// Bytes the kernel may hold unsent per socket (`TCP_NOTSENT_LOWAT`): stale numbers must not pile up there.
     pub unsent_bytes: u32,
+    /// Proxies whose `X-Forwarded-For` is believed: the limit per address is for browsers, not for them.
+    #[serde(skip)]
+    pub trusted_proxies: Vec<Cidr>,
+    /// Sends every message back instead of reading it: for tests of the WebSocket protocol. Release builds do not have it.
+    #[cfg(debug_assertions)]
+    #[serde(skip)]
+    pub echo: bool,
 }
 
 impl Default for RealtimeSettings {
@@ -45,7 +54,7 @@ impl Default for RealtimeSettings {
             heartbeat_ms: 15_000,
             slow_close_ms: 30_000,
             max_connections: 50_000,
-            max_connections_per_ip: 200,
+            max_connections_per_ip: 256,
             max_skus: 5_000,
             commands_per_second: 20,
             max_frame_bytes: 4_096,
@@ -56,6 +65,9 @@ impl Default for RealtimeSettings {
             lifetime_s: 14_400,
             shutdown_drain_ms: 10_000,
             unsent_bytes: 16_384,
+            trusted_proxies: Vec::new(),
+            #[cfg(debug_assertions)]
+            echo: false,
         }
     }
 }
@@ -92,6 +104,17 @@ impl RealtimeSettings {
 
     pub(crate) fn slow_close(&self) -> Duration {
         Duration::from_millis(self.slow_close_ms)
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) const fn echoes(&self) -> bool {
+        self.echo
+    }
+
+    #[cfg(not(debug_assertions))]
+    #[expect(clippy::unused_self, reason = "as in debug builds")]
+    pub(crate) const fn echoes(&self) -> bool {
+        false
     }
 
     /// The flush gap a connection gets that asked for `asked` ms: a few steps only, because connections with one gap share

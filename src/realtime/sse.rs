@@ -35,7 +35,7 @@ pub(crate) async fn stream(req: HttpRequest, engine: web::Data<Engine>, settings
                 .body(body);
             rest::with_cors(response, &origin)
         }
-        Err(turned) => turned.response(),
+        Err(turned) => rest::turned_away(&req, &settings, &turned),
     }
 }
 

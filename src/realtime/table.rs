@@ -8,9 +8,13 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
+
+/// A SKU that the hub publishes to itself, to see that it comes back. No SKU may begin with a space, so nobody can ask for it.
+pub(crate) const CANARY: &str = " canary";
 
 /// Position of a SKU in the table. Positions are given once and never reused.
 pub(crate) type SkuIndex = u32;
@@ -34,6 +38,8 @@ pub(crate) struct Entry {
     /// The offset of its last change.
     pub(crate) offset: u64,
     pub(crate) removed: bool,
+    /// The hub's own canary: no browser is told.
+    pub(crate) hidden: bool,
     /// The item as browsers see it, encoded once per change.
     pub(crate) json: Bytes,
 }
@@ -41,14 +47,27 @@ pub(crate) struct Entry {
 /// Whose changes are asked for. Positions are sorted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scope<'a> {
+    /// Whatever the hub shows.
     All,
+    /// The canary too.
+    Every,
     Some(&'a [SkuIndex]),
+}
+
+/// One change, as the ring remembers it.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    offset: u64,
+    index: SkuIndex,
+    /// When it was taken in, which is right after its commit.
+    at: Instant,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) index: SkuIndex,
     pub(crate) offset: u64,
+    pub(crate) hidden: bool,
     pub(crate) json: Bytes,
 }
 
@@ -63,7 +82,7 @@ pub(crate) struct Changes {
 pub(crate) struct Table {
     entries: Vec<Entry>,
     by_sku: BTreeMap<Sku, SkuIndex>,
-    ring: VecDeque<(u64, SkuIndex)>,
+    ring: VecDeque<Moved>,
     ring_max: usize,
     /// Changes up to here have left the ring.
     floor: u64,
@@ -107,29 +126,35 @@ impl Table {
     }
 
     /// Takes a state in under the next offset. `false`: the table already holds this version or a later one.
-    pub(crate) fn publish(&mut self, published: &Published) -> bool {
-        self.take(self.head + 1, published, None)
+    pub(crate) fn publish(&mut self, published: &Published, now: Instant) -> bool {
+        self.take(self.head + 1, published, None, now)
     }
 
     /// Takes a number in as the SKU's next version: for load clients, who keep no versions.
-    pub(crate) fn publish_next(&mut self, sku: Sku, quantity: i64, ts: Option<&serde_json::Number>) {
+    pub(crate) fn publish_next(&mut self, sku: Sku, quantity: i64, ts: Option<&serde_json::Number>, now: Instant) {
         let known = self.by_sku.get(&sku).and_then(|index| self.entries.get(*index as usize));
         let version = known.map_or(1, |entry| entry.version + 1);
-        self.take(self.head + 1, &Published { sku, quantity, version, removed: false }, ts);
+        self.take(self.head + 1, &Published { sku, quantity, version, removed: false }, ts, now);
+    }
+
+    /// Takes the canary's next version in; says which.
+    pub(crate) fn publish_canary(&mut self, now: Instant) -> i64 {
+        self.publish_next(Sku::from_storage(CANARY), 1, None, now);
+        self.index_of(CANARY).and_then(|index| self.entry(index)).map_or(0, |entry| entry.version)
     }
 
     /// Takes a state in under an offset that another stream gave. Offsets must rise; they may have holes.
-    pub(crate) fn follow(&mut self, offset: u64, published: &Published) -> bool {
+    pub(crate) fn follow(&mut self, offset: u64, published: &Published, now: Instant) -> bool {
         if offset <= self.head {
             return false;
         }
-        let taken = self.take(offset, published, None);
+        let taken = self.take(offset, published, None, now);
         // An ignored message still moves the stream on: a reader at this offset has missed nothing.
         self.head = offset;
         taken
     }
 
-    fn take(&mut self, offset: u64, published: &Published, ts: Option<&serde_json::Number>) -> bool {
+    fn take(&mut self, offset: u64, published: &Published, ts: Option<&serde_json::Number>, at: Instant) -> bool {
         let known = self.by_sku.get(&published.sku).copied();
         if let Some(entry) = known.map(|index| &self.entries[index as usize])
             && entry.version >= published.version
@@ -140,25 +165,27 @@ impl Table {
         let index = match known {
             Some(index) => {
                 let entry = &mut self.entries[index as usize];
-                self.listed -= usize::from(!entry.removed);
-                *entry = Entry { json, offset, version: published.version, removed: published.removed, sku: entry.sku.clone() };
+                self.listed -= usize::from(!entry.removed && !entry.hidden);
+                (entry.json, entry.offset, entry.version, entry.removed) = (json, offset, published.version, published.removed);
                 index
             }
             None => {
                 let Ok(index) = SkuIndex::try_from(self.entries.len()) else { return false };
                 let Published { sku, version, removed, .. } = published.clone();
                 self.by_sku.insert(sku.clone(), index);
-                self.entries.push(Entry { sku, version, offset, removed, json });
+                let hidden = sku.as_str() == CANARY;
+                self.entries.push(Entry { sku, version, offset, removed, hidden, json });
                 index
             }
         };
-        self.listed += usize::from(!published.removed);
+        let hidden = self.entries.get(index as usize).is_some_and(|entry| entry.hidden);
+        self.listed += usize::from(!published.removed && !hidden);
         if self.ring.len() == self.ring_max
-            && let Some((left, _)) = self.ring.pop_front()
+            && let Some(left) = self.ring.pop_front()
         {
-            self.floor = left;
+            self.floor = left.offset;
         }
-        self.ring.push_back((offset, index));
+        self.ring.push_back(Moved { offset, index, at });
         self.head = offset;
         true
     }
@@ -204,12 +231,30 @@ impl Table {
     /// SKUs in their own order, after `after`.
     pub(crate) fn sorted_after<'a>(&'a self, after: Option<&'a str>) -> impl Iterator<Item = &'a Entry> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_sku.range::<str, _>((from, Bound::Unbounded)).filter_map(|(_, index)| self.entry(*index))
+        let entries = self.by_sku.range::<str, _>((from, Bound::Unbounded)).filter_map(|(_, index)| self.entry(*index));
+        entries.filter(|entry| !entry.hidden)
     }
 
     /// Can a reader at `offset` be told what it missed, without a snapshot? A future offset cannot be ours.
     pub(crate) fn covers(&self, offset: u64) -> bool {
         (self.floor..=self.head).contains(&offset)
+    }
+
+    /// How many offsets back a cursor may be and still resume.
+    pub(crate) fn span(&self) -> u64 {
+        self.head - self.floor
+    }
+
+    /// When the first change after `offset` was taken in, if the ring still knows.
+    pub(crate) fn moved_after(&self, offset: u64) -> Option<Instant> {
+        let next = self.ring.partition_point(|moved| moved.offset <= offset);
+        self.ring.get(next).filter(|_| self.covers(offset)).map(|moved| moved.at)
+    }
+
+    /// When the oldest current state after `offset` was taken in, of those in `scope`: since then a reader at `offset` is behind.
+    pub(crate) fn behind_since(&self, offset: u64, scope: Scope<'_>) -> Option<Instant> {
+        let oldest = self.since(offset, scope, 1)?.changes.first()?.offset;
+        self.moved_after(oldest - 1)
     }
 
     /// What changed after `offset`, at most `limit` SKUs of it; `None` when the ring no longer reaches back that far.
@@ -226,9 +271,14 @@ impl Table {
         hits.sort_unstable();
         let upto = if hits.len() > limit { hits[limit - 1].0 } else { self.head };
         let changes = hits.iter().take(limit).filter_map(|(offset, index)| {
-            self.entry(*index).map(|entry| Change { index: *index, offset: *offset, json: entry.json.clone() })
+            let of = |entry: &Entry| Change { index: *index, offset: *offset, hidden: entry.hidden, json: entry.json.clone() };
+            self.entry(*index).map(of)
         });
         Some(Changes { upto, changes: changes.collect() })
+    }
+
+    fn is_hidden(&self, index: SkuIndex) -> bool {
+        self.entry(index).is_some_and(|entry| entry.hidden)
     }
 
     fn hits_by_interest(&self, offset: u64, indices: &[SkuIndex]) -> Vec<(u64, SkuIndex)> {
@@ -237,17 +287,19 @@ impl Table {
     }
 
     fn hits_by_ring(&self, offset: u64, scope: Scope<'_>, limit: usize) -> Vec<(u64, SkuIndex)> {
-        let start = self.ring.partition_point(|(at, _)| *at <= offset);
-        let wanted = |(at, index): &(u64, SkuIndex)| {
+        let start = self.ring.partition_point(|moved| moved.offset <= offset);
+        let wanted = |moved: &&Moved| {
             // Only the last change of a SKU counts; the earlier ones are no longer its state.
-            self.entry(*index).is_some_and(|entry| entry.offset == *at)
+            self.entry(moved.index).is_some_and(|entry| entry.offset == moved.offset)
                 && match scope {
-                    Scope::All => true,
-                    Scope::Some(indices) => indices.binary_search(index).is_ok(),
+                    Scope::All => !self.is_hidden(moved.index),
+                    Scope::Every => true,
+                    Scope::Some(indices) => indices.binary_search(&moved.index).is_ok(),
                 }
         };
         // One more than the limit tells the caller that there is more.
-        self.ring.range(start..).filter(|change| wanted(change)).take(limit.saturating_add(1)).copied().collect()
+        let hits = self.ring.range(start..).filter(wanted).take(limit.saturating_add(1));
+        hits.map(|moved| (moved.offset, moved.index)).collect()
     }
 }
 

@@ -21,9 +21,9 @@ fn texts(changes: &Changes) -> Vec<String> {
 #[test]
 fn an_item_is_encoded_as_storefronts_read_it() {
     let mut table = Table::new(8, Some(20));
-    table.publish(&published(1, 12, 47));
-    table.publish(&Published { sku: Sku::from_storage("a\"b"), quantity: 9, version: 3, removed: true });
-    table.publish(&published(3, 1, -5));
+    table.publish(&published(1, 12, 47), Instant::now());
+    table.publish(&Published { sku: Sku::from_storage("a\"b"), quantity: 9, version: 3, removed: true }, Instant::now());
+    table.publish(&published(3, 1, -5), Instant::now());
     let all = table.since(0, Scope::All, 10).map(|c| texts(&c)).unwrap_or_default();
     assert_eq!(
         all,
@@ -39,9 +39,9 @@ fn an_item_is_encoded_as_storefronts_read_it() {
 #[test]
 fn an_older_or_equal_version_changes_nothing() {
     let mut table = Table::new(8, None);
-    assert!(table.publish(&published(1, 5, 10)));
-    assert!(!table.publish(&published(1, 5, 99)));
-    assert!(!table.publish(&published(1, 4, 99)));
+    assert!(table.publish(&published(1, 5, 10), Instant::now()));
+    assert!(!table.publish(&published(1, 5, 99), Instant::now()));
+    assert!(!table.publish(&published(1, 4, 99), Instant::now()));
     assert_eq!((table.head(), table.listed()), (1, 1));
 }
 
@@ -49,7 +49,7 @@ fn an_older_or_equal_version_changes_nothing() {
 fn a_cursor_outside_the_ring_is_not_covered() {
     let mut table = Table::new(2, None);
     for version in 1..=4 {
-        table.publish(&published(1, version, version));
+        table.publish(&published(1, version, version), Instant::now());
     }
     assert!(table.since(1, Scope::All, 10).is_none());
     assert_eq!(table.since(2, Scope::All, 10).map(|c| c.changes.len()), Some(1));
@@ -59,11 +59,41 @@ fn a_cursor_outside_the_ring_is_not_covered() {
 #[test]
 fn followed_offsets_may_have_holes_but_not_go_back() {
     let mut table = Table::new(8, None);
-    assert!(table.follow(10, &published(1, 2, 1)));
-    assert!(!table.follow(10, &published(1, 3, 1)));
-    assert!(!table.follow(20, &published(1, 1, 1)));
+    assert!(table.follow(10, &published(1, 2, 1), Instant::now()));
+    assert!(!table.follow(10, &published(1, 3, 1), Instant::now()));
+    assert!(!table.follow(20, &published(1, 1, 1), Instant::now()));
     assert_eq!(table.head(), 20);
     assert_eq!(table.since(10, Scope::All, 10).map(|c| (c.upto, c.changes.len())), Some((20, 0)));
+}
+
+#[test]
+fn the_ring_knows_since_when_a_reader_is_behind() {
+    let mut table = Table::new(3, None);
+    let start = Instant::now();
+    for version in 1..=4 {
+        let at = start + std::time::Duration::from_secs(u64::try_from(version).unwrap());
+        table.publish(&published(u8::from(version == 3), version, 1), at);
+    }
+    let seconds = |at: Option<Instant>| at.map(|at| (at - start).as_secs());
+    assert_eq!(seconds(table.moved_after(1)), Some(2));
+    // The second change was overtaken by the fourth: only the third and the fourth are still anybody's state.
+    assert_eq!(seconds(table.behind_since(1, Scope::All)), Some(3));
+    assert_eq!(seconds(table.behind_since(1, Scope::Some(&[0]))), Some(4));
+    assert_eq!(seconds(table.behind_since(3, Scope::Some(&[1]))), None, "nothing of its own is missing");
+    assert_eq!(seconds(table.behind_since(0, Scope::All)), None, "the ring does not reach back that far");
+    assert_eq!(table.span(), 3);
+}
+
+#[test]
+fn the_canary_is_seen_by_who_knows_it_only() {
+    let mut table = Table::new(8, None);
+    table.publish(&published(1, 1, 1), Instant::now());
+    assert_eq!(table.publish_canary(Instant::now()), 1);
+    assert_eq!(table.publish_canary(Instant::now()), 2);
+    assert_eq!((table.head(), table.listed(), table.sorted_after(None).count()), (3, 1, 1));
+    let seen = |scope| table.since(0, scope, 9).map(|c| c.changes.len());
+    assert_eq!((seen(Scope::All), seen(Scope::Every), seen(Scope::Some(&[1]))), (Some(1), Some(2), Some(1)));
+    assert!(Sku::parse(CANARY).is_err(), "nobody can ask for it");
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +172,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Publish { sku: n, version, removed } => {
-                    let taken = table.publish(&Published { removed, ..published(n, version, version) });
+                    let taken = table.publish(&Published { removed, ..published(n, version, version) }, Instant::now());
                     let highest = last.get(&n).copied().unwrap_or(i64::MIN);
                     prop_assert_eq!(taken, version > highest);
                     last.insert(n, highest.max(version));

@@ -28,6 +28,9 @@ pub struct RealtimeSettings {
     /// 0 = for ever.
     pub lifetime_s: u64,
     pub shutdown_drain_ms: u64,
+    pub heartbeat_ms: u64,
+    /// Per socket, in the kernel.
+    pub unsent_bytes: u32,
 }
 
 durations!(RealtimeSettings {
@@ -55,6 +58,8 @@ impl RealtimeSettings {
             public_cap: s.need("public_cap", whole(0..=crate::domain::quantity::QUANTITY_MAX)),
             allowed_origins: s.need("allowed_origins", list(origin)),
             lifetime_s: s.need("lifetime_s", whole(0..=2_592_000)),
+            heartbeat_ms: s.need("heartbeat_ms", whole(100..=600_000)),
+            unsent_bytes: s.need("unsent_bytes", whole(1_024..=16_777_216)),
             shutdown_drain_ms: s.need("shutdown_drain_ms", whole(0..=600_000)),
         }
     }

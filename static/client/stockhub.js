@@ -628,6 +628,8 @@ class PollLink {
       this.#heard = true;
       this.#to.alive();
       if (body) this.#answer(body, skus);
+      // Nothing changed of what was asked for: the newer cursor keeps the next question small.
+      else if (answer.headers.get("etag")) this.#to.message({ type: "ping", cursor: answer.headers.get("etag").replaceAll('"', "") });
     }
   }
 

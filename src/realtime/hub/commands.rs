@@ -9,6 +9,7 @@ use crate::domain::sku::Sku;
 use crate::realtime::engine::positions;
 use crate::realtime::frame::{self, Incoming};
 use crate::realtime::protocol::{BadFrame, ClientFrame, CloseCode, GapWhy, Message};
+use crate::realtime::stats::SnapshotWhy;
 use crate::realtime::table::SkuIndex;
 
 /// Bad or refused frames in a row before the connection is closed.
@@ -52,7 +53,9 @@ impl State {
     fn message(&mut self, id: ConnId, incoming: Incoming, now: Instant) {
         match incoming {
             Incoming::Close => self.close(id, CloseCode::Normal, now),
-            Incoming::Pong => {}
+            Incoming::Pong => {
+                self.within_budget(id, now);
+            }
             Incoming::Ping(payload) => {
                 if self.within_budget(id, now) {
                     let mut out = BytesMut::new();
@@ -60,7 +63,10 @@ impl State {
                     self.put(id, out.freeze(), now);
                 }
             }
-            Incoming::Binary => self.bad(id, &BadFrame::Binary, now),
+            Incoming::Binary(bytes) if self.settings.echoes() => self.echo(id, 2, &bytes, now),
+            Incoming::Text(text) if self.settings.echoes() => self.echo(id, 1, text.as_bytes(), now),
+            Incoming::Binary(bytes) if bytes.len() > self.settings.max_frame_bytes => self.close(id, CloseCode::TooBig, now),
+            Incoming::Binary(_) => self.bad(id, &BadFrame::Binary, now),
             Incoming::Text(text) => {
                 let frame = ClientFrame::parse(&text);
                 // Only a subscribe has a reason to be long.
@@ -78,14 +84,16 @@ impl State {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.bad_frames = 0;
         // An awaited pong is free; everything else is counted.
-        if command == ClientFrame::Pong && conn.pinged.take().is_some() {
-            return;
+        if let ClientFrame::Pong { cursor } = &command
+            && let Some(pinged) = conn.pinged.take()
+        {
+            return self.applied(id, cursor.as_deref(), pinged, now);
         }
         if !self.within_budget(id, now) {
             return;
         }
         match command {
-            ClientFrame::Pong => {}
+            ClientFrame::Pong { .. } => {}
             ClientFrame::Unsubscribe { skus, all } => self.unsubscribe(id, &skus, all),
             ClientFrame::Subscribe { id: command, skus, all, since } => {
                 let mut out = BytesMut::new();
@@ -96,6 +104,23 @@ impl State {
                 self.advance(id, out, now);
             }
         }
+    }
+
+    /// What an answer to a ping tells: since when the browser lacks something it wants. Where it lacks nothing, what was sent just
+    /// before the ping reached it within the round trip.
+    fn applied(&mut self, id: ConnId, cursor: Option<&str>, pinged: Instant, now: Instant) {
+        let Some(conn) = self.conns.get(id) else { return };
+        let Some(offset) = cursor.and_then(|cursor| self.engine.epoch().offset_of(cursor)) else { return };
+        let (covered, lacking) = self.engine.read(|table| (table.covers(offset), table.behind_since(offset, conn.held.scope())));
+        if covered {
+            self.engine.counters().applied.observe(now.saturating_duration_since(lacking.unwrap_or(pinged)));
+        }
+    }
+
+    fn echo(&mut self, id: ConnId, opcode: u8, payload: &[u8], now: Instant) {
+        let mut out = BytesMut::new();
+        frame::write_frame(&mut out, opcode, payload);
+        self.put(id, out.freeze(), now);
     }
 
     fn within_budget(&mut self, id: ConnId, now: Instant) -> bool {
@@ -187,15 +212,16 @@ impl State {
             conn.format.write(out, &outcome);
         }
         if let Some(offset) = resumed {
-            self.engine.counters().resumes.add(1);
+            self.engine.counters().resumed.add(1);
             return self.resume_from(id, offset.min(from));
         }
         if let Some((text, offset)) = since {
             let why = if offset.is_some() { GapWhy::Ring } else { GapWhy::Epoch };
             conn.format.write(out, &Message::Gap { from: text, to: &self.engine.epoch().cursor(head), why });
-            self.engine.counters().gaps.add(1);
+            self.engine.counters().gap(why);
+            return self.snapshot_of(id, from, Pages::new(found, wanted.all.then_some(len), SnapshotWhy::Gap(why)));
         }
-        self.snapshot_of(id, from, found, wanted.all.then_some((0, len)), since.is_some());
+        self.snapshot_of(id, from, Pages::new(found, wanted.all.then_some(len), SnapshotWhy::New));
     }
 
     fn hold(&mut self, id: ConnId, found: &[SkuIndex], unknown: &[Sku], all: bool) {
@@ -240,18 +266,14 @@ impl State {
         };
     }
 
-    fn snapshot_of(&mut self, id: ConnId, from: u64, mut named: Vec<SkuIndex>, all: Option<(u32, u32)>, removed_too: bool) {
+    fn snapshot_of(&mut self, id: ConnId, from: u64, wanted: Pages) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        // Pages take from the end.
-        named.reverse();
         conn.feed = match std::mem::replace(&mut conn.feed, Feed::Synced) {
             Feed::Snapshot { from: other, mut pages } => {
-                pages.named.extend(named);
-                pages.all = all.or(pages.all);
-                pages.removed_too |= removed_too;
+                pages.join(wanted);
                 Feed::Snapshot { from: from.min(other), pages }
             }
-            _ => Feed::Snapshot { from, pages: Pages { named, all, removed_too } },
+            _ => Feed::Snapshot { from, pages: wanted },
         };
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::domain::sku::Sku;
 use crate::realtime::frame::{Format, Reader};
 use crate::realtime::gate::Permit;
+use crate::realtime::stats::SnapshotWhy;
 use crate::realtime::table::{Scope, SkuIndex};
 
 /// A place in the worker's arena. The turn tells a connection from a later one in the same place.
@@ -45,13 +46,30 @@ pub(super) enum Feed {
 }
 
 /// What is left of a snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pages {
     pub(super) named: Vec<SkuIndex>,
     /// All SKUs of the table from one position up to another.
     pub(super) all: Option<(SkuIndex, SkuIndex)>,
     /// Tell removed SKUs too: the client may still hold them.
     pub(super) removed_too: bool,
+    /// Why: for the counters.
+    pub(super) why: SnapshotWhy,
+}
+
+impl Pages {
+    /// `named`, and all SKUs of a table of that length.
+    pub(super) fn new(mut named: Vec<SkuIndex>, all: Option<SkuIndex>, why: SnapshotWhy) -> Self {
+        // Pages take from the end.
+        named.reverse();
+        Self { named, all: all.map(|len| (0, len)), removed_too: why != SnapshotWhy::New, why }
+    }
+
+    pub(super) fn join(&mut self, more: Self) {
+        self.named.extend(more.named);
+        self.all = more.all.or(self.all);
+        self.removed_too |= more.removed_too;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +209,10 @@ impl Arena {
         let conn = place.1.take()?;
         self.free.push(id.slot);
         Some(conn)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Conn> {
+        self.slots.iter().filter_map(|(_, conn)| conn.as_deref())
     }
 
     pub(super) fn ids(&self) -> Vec<ConnId> {

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::conn::{ConnId, Feed, Pages, Wire};
 use super::{Drive, State};
 use crate::realtime::protocol::{GapWhy, Message, PAGE_ITEMS};
+use crate::realtime::stats::SnapshotWhy;
+use crate::realtime::table::Entry;
 
 /// Pieces a connection may have in a row before the others' turn.
 const STEPS_PER_TURN: usize = 8;
@@ -58,16 +60,16 @@ impl State {
         let Some(answer) = answer else {
             let why = if slow { GapWhy::Slow } else { GapWhy::Ring };
             conn.format.write(out, &Message::Gap { from: &epoch.cursor(from), to: &epoch.cursor(head), why });
-            self.engine.counters().gaps.add(1);
+            self.engine.counters().gap(why);
             let named = if conn.held.all { Vec::new() } else { conn.held.skus.clone() };
-            let pages = Pages { named, all: conn.held.all.then_some((0, len)), removed_too: true };
+            let pages = Pages::new(named, conn.held.all.then_some(len), SnapshotWhy::Gap(why));
             conn.feed = Feed::Snapshot { from: head, pages };
             return true;
         };
         if !answer.changes.is_empty() {
             let items: Vec<Bytes> = answer.changes.into_iter().map(|change| change.json).collect();
             conn.format.write(out, &Message::Update { cursor: &epoch.cursor(answer.upto), items: &items });
-            self.engine.counters().frames.add(1);
+            self.sent.frame(items.len());
             if items.len() == PAGE_ITEMS {
                 conn.feed = Feed::Behind { from: answer.upto, slow };
                 return true;
@@ -91,16 +93,20 @@ impl State {
                 && let Some((at, end)) = pages.all
             {
                 pages.all = (at < end).then_some((at + 1, end));
-                let entry = table.entry(at).filter(|entry| at < end && held.all && (pages.removed_too || !entry.removed));
+                let told = |entry: &&Entry| at < end && held.all && !entry.hidden && (pages.removed_too || !entry.removed);
+                let entry = table.entry(at).filter(told);
                 items.extend(entry.map(|entry| entry.json.clone()));
             }
             items
         });
         let last = pages.named.is_empty() && pages.all.is_none();
-        let cursor = last.then(|| self.engine.epoch().cursor(from));
+        let (cursor, why) = (last.then(|| self.engine.epoch().cursor(from)), pages.why);
         conn.format.write(out, &Message::Snapshot { cursor: cursor.as_deref(), items: &items });
         conn.feed = if last { Feed::Behind { from, slow: true } } else { Feed::Snapshot { from, pages } };
-        self.engine.counters().snapshots.add(u64::from(last));
+        self.sent.frame(items.len());
+        if last {
+            self.engine.counters().snapshot(why);
+        }
         true
     }
 
@@ -110,7 +116,7 @@ impl State {
         if bytes.is_empty() {
             return;
         }
-        self.engine.counters().bytes.add(bytes.len() as u64);
+        self.sent.bytes += bytes.len() as u64;
         match &conn.wire {
             Wire::Poll(_) => return,
             Wire::Body => {

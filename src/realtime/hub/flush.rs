@@ -24,6 +24,7 @@ pub(super) struct Send {
     id: ConnId,
     /// `None`: it lost its place and is served on its own.
     frame: Option<Bytes>,
+    items: usize,
 }
 
 /// The frames of one flush, each encoded when first needed.
@@ -56,7 +57,8 @@ impl Frames<'_> {
     }
 
     fn of_everything(&mut self, format: Format) -> Bytes {
-        let encoded = || encode(format, self.epoch, &self.changes.changes.iter().collect::<Vec<_>>(), self.changes.upto);
+        let shown = || self.changes.changes.iter().filter(|change| !change.hidden).collect::<Vec<_>>();
+        let encoded = || encode(format, self.epoch, &shown(), self.changes.upto);
         self.everything.entry(format).or_insert_with(encoded).clone()
     }
 }
@@ -84,26 +86,24 @@ impl State {
 
     pub(super) fn due_groups(&mut self, now: Instant) -> Vec<usize> {
         let head = self.engine.read(Table::head);
-        for group in &mut self.groups {
-            let behind = group.members > 0 && group.cursor < head;
-            group.behind_since = behind.then(|| group.behind_since.unwrap_or(now));
-        }
         let due = |group: &super::Group| group.members > 0 && group.cursor < head && group.due(now) <= now;
         (0..self.groups.len()).filter(|at| due(&self.groups[*at])).collect()
     }
 
-    /// Who gets what of the changes since the group's last flush. Moves the group's cursor.
-    pub(super) fn plan(&mut self, at: usize, now: Instant) -> Vec<Send> {
+    /// Who gets what of the changes since the group's last flush, and since when the oldest of them waits. Moves the group's cursor.
+    pub(super) fn plan(&mut self, at: usize, now: Instant) -> (Vec<Send>, Option<Instant>) {
         let group = &mut self.groups[at];
         let from = group.cursor;
         group.last_flush = Some(now);
-        let (changes, head) = self.engine.read(|table| (table.since(from, Scope::All, usize::MAX), table.head()));
+        let (changes, head, since) =
+            self.engine.read(|table| (table.since(from, Scope::Every, usize::MAX), table.head(), table.moved_after(from)));
         self.engine.counters().flushes.add(1);
         let Some(changes) = changes else {
             group.cursor = head;
-            return self.everybody_on_their_own(at, from);
+            return (self.everybody_on_their_own(at, from), since);
         };
         group.cursor = changes.upto;
+        self.engine.counters().conflated.add((changes.upto - from).saturating_sub(changes.changes.len() as u64));
         self.stop_waiting(at, &changes);
         let mut wanted: Vec<(ConnId, u32)> = Vec::new();
         let group = &self.groups[at];
@@ -123,17 +123,18 @@ impl State {
             some: HashMap::new(),
         };
         let mut sends = Vec::with_capacity(all.len());
-        if !changes.changes.is_empty() {
-            sends.extend(all.into_iter().filter_map(|id| self.plan_one(id, from, |format| frames.of_everything(format))));
+        let shown = changes.changes.iter().filter(|change| !change.hidden).count();
+        if shown > 0 {
+            sends.extend(all.into_iter().filter_map(|id| self.plan_one(id, from, shown, |format| frames.of_everything(format))));
         }
         for mine in wanted.chunk_by(|(a, _), (b, _)| a == b) {
             let picked: Vec<u32> = mine.iter().map(|(_, n)| *n).collect();
-            sends.extend(self.plan_one(mine[0].0, from, |format| frames.of(format, &picked)));
+            sends.extend(self.plan_one(mine[0].0, from, picked.len(), |format| frames.of(format, &picked)));
         }
-        sends
+        (sends, since)
     }
 
-    fn plan_one(&mut self, id: ConnId, from: u64, frame: impl FnOnce(Format) -> Bytes) -> Option<Send> {
+    fn plan_one(&mut self, id: ConnId, from: u64, items: usize, frame: impl FnOnce(Format) -> Bytes) -> Option<Send> {
         let conn = self.conns.get_mut(id)?;
         if matches!(conn.wire, Wire::Poll(_)) {
             conn.wake();
@@ -149,7 +150,7 @@ impl State {
             return None;
         }
         conn.feed = Feed::Planned { from };
-        Some(Send { id, frame: Some(frame(conn.format)) })
+        Some(Send { id, frame: Some(frame(conn.format)), items })
     }
 
     /// More changed since the last flush than the ring holds.
@@ -164,7 +165,7 @@ impl State {
             let Some(conn) = self.conns.get_mut(id) else { continue };
             if matches!(conn.feed, Feed::Synced) && !conn.held.is_empty() {
                 conn.feed = Feed::Behind { from, slow: false };
-                sends.push(Send { id, frame: None });
+                sends.push(Send { id, frame: None, items: 0 });
             }
         }
         sends
@@ -179,7 +180,7 @@ impl State {
                 }
                 if conn.writable() {
                     conn.feed = Feed::Synced;
-                    self.engine.counters().frames.add(1);
+                    self.sent.frame(send.items);
                     self.put(send.id, frame.clone(), now);
                 } else {
                     conn.feed = Feed::Behind { from: *from, slow: true };

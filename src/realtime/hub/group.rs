@@ -16,8 +16,6 @@ pub(super) struct Group {
     /// Every synced member has everything up to here.
     pub(super) cursor: u64,
     pub(super) last_flush: Option<Instant>,
-    /// Since when there is something that has not been flushed.
-    pub(super) behind_since: Option<Instant>,
     pub(super) members: usize,
     pub(super) all: HashSet<ConnId>,
     pub(super) by_sku: HashMap<SkuIndex, HashSet<ConnId>>,
@@ -30,7 +28,6 @@ impl Group {
             gap_ms,
             cursor: 0,
             last_flush: None,
-            behind_since: None,
             members: 0,
             all: HashSet::new(),
             by_sku: HashMap::new(),

@@ -14,10 +14,11 @@ mod timers;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::commands::Subscription;
@@ -29,7 +30,9 @@ use super::engine::Engine;
 use super::frame::{Format, Reader};
 use super::gate::Permit;
 use super::protocol::{CloseCode, Message};
+use super::roll::{Place, Tally};
 use super::settings::RealtimeSettings;
+use super::stats::Stats;
 
 /// Writes before other tasks of the worker get a turn.
 const WRITES_PER_TURN: usize = 256;
@@ -57,6 +60,32 @@ pub(super) struct State {
     bell: Rc<Notify>,
     started: Instant,
     sessions: u64,
+    sent: Sent,
+    place: Arc<Place>,
+}
+
+/// What was sent since the counters were told: they are shared by all workers, and not touched once per frame.
+#[derive(Debug, Default)]
+struct Sent {
+    frames: u64,
+    items: u64,
+    bytes: u64,
+}
+
+impl Sent {
+    fn frame(&mut self, items: usize) {
+        self.frames += 1;
+        self.items += items as u64;
+    }
+
+    fn settle(&mut self, counters: &Stats) {
+        if self.bytes > 0 {
+            let Self { frames, items, bytes } = std::mem::take(self);
+            counters.frames.add(frames);
+            counters.items.add(items);
+            counters.bytes.add(bytes);
+        }
+    }
 }
 
 /// A connection to take in.
@@ -79,6 +108,7 @@ pub(crate) fn local(engine: &Engine, settings: &RealtimeSettings) -> Rc<Hub> {
             return Rc::clone(hub);
         }
         let bell = Rc::new(Notify::new());
+        let (calls, place) = engine.roll().join();
         let state = State {
             engine: engine.clone(),
             settings: settings.clone(),
@@ -88,18 +118,20 @@ pub(crate) fn local(engine: &Engine, settings: &RealtimeSettings) -> Rc<Hub> {
             bell: Rc::clone(&bell),
             started: Instant::now(),
             sessions: 0,
+            sent: Sent::default(),
+            place,
         };
         let hub = Rc::new(Hub { state: RefCell::new(state), bell, task: RefCell::new(None) });
-        *hub.task.borrow_mut() = Some(actix_web::rt::spawn(Rc::clone(&hub).run()));
+        *hub.task.borrow_mut() = Some(actix_web::rt::spawn(Rc::clone(&hub).run(calls)));
         hubs.push(Rc::clone(&hub));
         hub
     })
 }
 
 impl Hub {
-    async fn run(self: Rc<Self>) {
+    async fn run(self: Rc<Self>, mut calls: watch::Receiver<u64>) {
         let (mut head, closing) = self.with(|state, _| (state.engine.head(), state.engine.closing().clone()));
-        let mut said_goodbye = false;
+        let (mut said_goodbye, mut answered) = (false, 0);
         loop {
             let next = self.with(State::next_due);
             tokio::select! {
@@ -108,18 +140,27 @@ impl Hub {
                     self.say_goodbye().await;
                 }
                 _ = head.changed() => {}
+                _ = calls.changed() => {}
                 () = self.bell.notified() => {}
                 () = sleep_until(next) => {}
             }
             self.flush().await;
             self.fire_timers().await;
+            // After the work, so that a worker whose work hangs does not answer.
+            let call = *calls.borrow();
+            if call > answered {
+                answered = call;
+                self.with(|state, _| state.place.answer(call, state.tally()));
+            }
         }
     }
 
     async fn flush(&self) {
         let due = self.with(State::due_groups);
         for group in due {
-            let (planned, since) = self.with(|state, now| (state.plan(group, now), state.groups[group].behind_since.take()));
+            let begun = Instant::now();
+            let (planned, since) = self.with(|state, now| state.plan(group, now));
+            let told = !planned.is_empty();
             for part in planned.chunks(WRITES_PER_TURN) {
                 self.with(|state, now| part.iter().for_each(|send| state.send(send, now)));
                 if part.len() == WRITES_PER_TURN {
@@ -127,7 +168,11 @@ impl Hub {
                 }
             }
             self.with(|state, now| {
-                since.into_iter().for_each(|since| state.engine.counters().lag.observe(now.saturating_duration_since(since)));
+                let counters = state.engine.counters();
+                counters.tick.observe(now.saturating_duration_since(begun));
+                if let Some(since) = since.filter(|_| told) {
+                    counters.lag.observe(now.saturating_duration_since(since));
+                }
             });
         }
     }
@@ -147,7 +192,11 @@ impl Hub {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut State, Instant) -> R) -> R {
-        act(&mut self.state.borrow_mut(), Instant::now())
+        let mut state = self.state.borrow_mut();
+        let result = act(&mut state, Instant::now());
+        let State { engine, sent, .. } = &mut *state;
+        sent.settle(engine.counters());
+        result
     }
 
     pub(crate) fn attach(&self, arrival: Arrival) -> ConnId {
@@ -245,7 +294,7 @@ impl State {
     ) {
         self.sessions += 1;
         let Some(conn) = self.conns.get(id) else { return };
-        if conn.format == Format::WebSocket && !matches!(conn.wire, Wire::Poll(_)) {
+        if conn.format == Format::WebSocket && !matches!(conn.wire, Wire::Poll(_)) && !self.settings.echoes() {
             let session = format!("{:x}-{:x}", self.engine.id(), self.sessions);
             let hello = Message::Hello {
                 session: &session,
@@ -260,11 +309,27 @@ impl State {
         match subscription {
             Some(Ok(wanted)) => self.subscribe(id, &wanted, &mut out),
             Some(Err(message)) => {
-                Format::WebSocket.write(&mut out, &Message::Error { id: Some(0), code: "bad-sku", message: &message });
+                Format::WebSocket.write(&mut out, &Message::Error { id: Some(0), code: "bad-request", message: &message });
             }
             None => {}
         }
         self.advance(id, out, now);
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for conn in self.conns.iter() {
+            let place = match (&conn.wire, conn.format) {
+                (Wire::Poll(_), _) => &mut tally.polls,
+                (_, Format::EventStream) => &mut tally.event_streams,
+                (_, Format::WebSocket) => &mut tally.websockets,
+            };
+            *place += 1;
+            tally.subscriptions += conn.held.count() + usize::from(conn.held.all);
+            tally.slow += usize::from(!conn.writable());
+            tally.behind += usize::from(!conn.up_to_date());
+        }
+        tally
     }
 
     fn group_of(&mut self, gap_ms: u64) -> usize {

@@ -11,7 +11,7 @@ mod checker;
 mod disk;
 mod observer;
 mod oracle;
-mod process;
+pub(crate) mod process;
 mod senders;
 mod stopping;
 mod sweep;

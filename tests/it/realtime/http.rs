@@ -6,7 +6,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::shop::{Shop, item, removed, skus};
+use stockhub::realtime::RealtimeSettings;
+
+use super::shop::{Path, Shop, item, removed, skus};
 
 #[tokio::test]
 async fn a_list_is_cheap_to_ask_again() {
@@ -129,4 +131,122 @@ async fn the_server_ends_when_everybody_has_left() {
     let joined = tokio::task::spawn_blocking(move || shop.server.join());
     assert!(tokio::time::timeout(Duration::from_secs(8), joined).await.unwrap().unwrap().is_ok());
     assert_eq!(shop.engine.stats().connections, 0);
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_ask_first_and_read_refusals() {
+    let shop = Shop::with(Path::TakenOver, RealtimeSettings { max_connections: 0, ..Default::default() });
+    let asks = |path: &str, origin: &str| {
+        format!(
+            "OPTIONS {path} HTTP/1.1\r\nHost: {}\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: GET\r\n\
+             Access-Control-Request-Headers: if-none-match\r\n\r\n",
+            shop.addr
+        )
+    };
+    for path in ["/v1/stock", "/v1/stock/A", "/v1/stock/stream", "/v1/stock/poll"] {
+        let allowed = shop.raw_request(&asks(path, "http://localhost:3000")).await;
+        assert_eq!(
+            (allowed.status, allowed.header("access-control-allow-origin")),
+            (204, Some("http://localhost:3000")),
+            "{path}"
+        );
+        assert!(allowed.header("access-control-allow-headers").unwrap().contains("if-none-match"), "{path}");
+        let foreign = shop.raw_request(&asks(path, "https://evil.example")).await;
+        assert_eq!(foreign.header("access-control-allow-origin"), None, "{path}");
+    }
+    let page = [("Origin", "http://localhost:3000")];
+    for (path, status) in [
+        ("/v1/stock/stream?skus=A", 503),
+        ("/v1/stock/poll?skus=A&since=x:1", 200),
+        ("/v1/stock/stream", 422),
+        ("/v1/stock/poll?skus=A&wait=99", 422),
+        ("/v1/stock/NONE", 404),
+    ] {
+        let reply = shop.get_with(path, &page).await;
+        assert_eq!(
+            (reply.status, reply.header("access-control-allow-origin")),
+            (status, Some("http://localhost:3000")),
+            "{path}"
+        );
+        assert!(reply.header("access-control-expose-headers").unwrap().contains("retry-after"), "{path}");
+        assert_eq!(reply.header("retry-after").is_some(), status == 503, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_head_of_an_answer_can_be_asked_for() {
+    let shop = Shop::open();
+    for path in ["/v1/stock?skus=A", "/v1/stock", "/v1/stock/A"] {
+        let whole = shop.get(path).await;
+        let head = shop.raw_request_head(path).await;
+        assert_eq!((head.status, head.header("etag")), (200, whole.header("etag")), "{path}");
+        assert_eq!(head.header("content-length"), whole.header("content-length"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_poll_that_waited_in_vain_learns_a_newer_cursor() {
+    let shop = Shop::open();
+    let start = shop.get("/v1/stock/poll?skus=A").await.json();
+    shop.publish(item("B", 1, 2));
+    let waited = shop.get(&format!("/v1/stock/poll?skus=A&wait=0&since={}", start["cursor"].as_str().unwrap())).await;
+    let newer = waited.header("etag").unwrap().trim_matches('"').to_owned();
+    assert_eq!((waited.status, newer.ends_with(":4")), (304, true), "{newer}");
+    shop.publish(item("A", 1, 2));
+    let answer = shop.get(&format!("/v1/stock/poll?skus=A&since={newer}")).await.json();
+    assert_eq!((&answer["mode"], skus(&answer)), (&json!("resumed"), vec!["A".to_owned()]));
+}
+
+/// Every parameter of every transport, and what is wrong with it.
+#[tokio::test]
+async fn a_wrong_parameter_is_named() {
+    let shop = Shop::open();
+    for (path, field) in [
+        ("/v1/stock?limit=0", "limit"),
+        ("/v1/stock?limit=501", "limit"),
+        ("/v1/stock?limit=-1", "limit"),
+        ("/v1/stock?skus=%20A", "skus"),
+        ("/v1/stock/poll?skus=A&wait=56", "wait"),
+        ("/v1/stock/poll?skus=A&wait=x", "wait"),
+        ("/v1/stock/poll?all=perhaps", "all"),
+        ("/v1/stock/poll", "skus"),
+        ("/v1/stock/stream?all=false", "skus"),
+        ("/v1/stock/stream?skus=A&gap=1001", "gap"),
+        ("/v1/stock/stream?sku=", "skus"),
+    ] {
+        let reply = shop.get(path).await;
+        assert_eq!((reply.status, reply.header("content-type")), (422, Some("application/problem+json")), "{path}");
+        assert!(reply.json()["detail"].as_str().unwrap().starts_with(field), "{path}: {}", reply.json());
+    }
+    let mut browser = shop.browser("?skus=A&gap=1001").await;
+    browser.expect("hello").await;
+    let error = browser.expect("error").await;
+    assert_eq!((&error["id"], &error["code"]), (&json!(0), &json!("bad-request")));
+    assert!(error["message"].as_str().unwrap().starts_with("gap"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cap_for_the_public_holds_on_every_transport() {
+    let shop = Shop::with(Path::TakenOver, RealtimeSettings { public_cap: Some(6), ..Default::default() });
+    let capped = json!([{ "sku": "B", "stock": 6, "version": 1, "in_stock": true, "more": true }]);
+    assert_eq!(shop.get("/v1/stock?skus=B").await.json()["items"], capped);
+    assert_eq!(shop.get("/v1/stock/B").await.json(), capped[0]);
+    assert_eq!(shop.get("/v1/stock?limit=1&after=A").await.json()["items"], capped);
+    assert_eq!(shop.get("/v1/stock/poll?skus=B").await.json()["items"], capped);
+    let mut events = shop.events("?skus=B", &[]).await;
+    assert_eq!(events.next().await.data["items"], capped);
+    let mut browser = shop.browser("?skus=B").await;
+    browser.expect("hello").await;
+    browser.expect("subscribed").await;
+    let cursor = browser.expect("snapshot").await;
+    assert_eq!(cursor["items"], capped);
+    shop.publish(item("B", 4_711, 2));
+    let update = json!([{ "sku": "B", "stock": 6, "version": 2, "in_stock": true, "more": true }]);
+    assert_eq!(browser.expect("stock_update").await["items"], update);
+    assert_eq!(events.next().await.data["items"], update);
+    let poll = shop.get(&format!("/v1/stock/poll?skus=B&since={}", cursor["cursor"].as_str().unwrap())).await;
+    assert_eq!(poll.json()["items"], update);
+    shop.publish(item("B", 6, 3));
+    let exact = json!([{ "sku": "B", "stock": 6, "version": 3, "in_stock": true }]);
+    assert_eq!(browser.expect("stock_update").await["items"], exact);
 }

@@ -3,5 +3,8 @@
 mod client;
 mod http;
 mod in_app;
+mod kills;
+mod leaks;
 mod shop;
 mod taken_over;
+mod watch;

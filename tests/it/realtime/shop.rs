@@ -133,6 +133,38 @@ impl Shop {
         answer.split_off(end + 1)
     }
 
+    /// A request as it stands here; its answer, up to the body that it announces.
+    pub(super) async fn raw_request(&self, request: &str) -> Reply {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        loop {
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let reply = Reply::read(&text);
+                let length = reply.header("content-length").map_or(0, |length| length.parse().unwrap());
+                if body.len() >= length || head.starts_with("HTTP/1.1 101") {
+                    return reply;
+                }
+            }
+            let mut bytes = [0; 4_096];
+            let n = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
+            assert!(n > 0, "no whole answer: {text}");
+            text.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        }
+    }
+
+    /// `HEAD`; an answer without a body, whatever length it announces.
+    pub(super) async fn raw_request_head(&self, path: &str) -> Reply {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addr);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.ends_with("\r\n\r\n"), "a body: {text}");
+        Reply::read(&text)
+    }
+
     async fn request(&self, path: &str, headers: &[(&str, &str)]) -> TcpStream {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -215,6 +247,19 @@ impl Browser {
         message
     }
 
+    /// The next message of this type; what comes before it is passed over, a ping with a bare answer.
+    pub(super) async fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == kind {
+                return message;
+            }
+            if message["type"] == "ping" {
+                self.say(serde_json::json!({ "type": "pong", "ts": message["ts"] })).await;
+            }
+        }
+    }
+
     pub(super) async fn say(&mut self, message: Value) {
         self.raw(Message::text(message.to_string())).await;
     }
@@ -249,6 +294,92 @@ impl Browser {
             let items = message["items"].as_array().cloned().unwrap_or_default();
             if let Some(item) = items.iter().find(|item| item["sku"] == sku && item["version"] == version) {
                 return item["stock"].as_i64().unwrap();
+            }
+        }
+    }
+}
+
+/// A WebSocket by hand, for what no library would send.
+pub(super) struct Wire {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Wire {
+    pub(super) async fn open(addr: SocketAddr, query: &str) -> Self {
+        Self::try_open(addr, query).await.unwrap_or_else(|| panic!("no handshake"))
+    }
+
+    pub(super) async fn try_open(addr: SocketAddr, query: &str) -> Option<Self> {
+        let mut stream = TcpStream::connect(addr).await.ok()?;
+        let handshake = format!(
+            "GET /v1/stock/ws{query} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(handshake.as_bytes()).await.ok()?;
+        let mut wire = Self { stream, bytes: Vec::new() };
+        loop {
+            if let Some(end) = wire.bytes.windows(4).position(|part| part == b"\r\n\r\n") {
+                assert!(wire.bytes.starts_with(b"HTTP/1.1 101"));
+                wire.bytes.drain(..end + 4);
+                return Some(wire);
+            }
+            if !wire.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// The hub may close while it is still written to.
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
+        let _ = tokio::time::timeout(PATIENCE, self.stream.write_all(bytes)).await.unwrap();
+    }
+
+    async fn more(&mut self) -> bool {
+        let mut bytes = [0; 8_192];
+        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut bytes)).await.unwrap();
+        let n = read.unwrap_or(0);
+        self.bytes.extend_from_slice(&bytes[..n]);
+        n > 0
+    }
+
+    /// The next frame: its opcode and content. `None`: the connection ended.
+    async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let [first, length, ..] = self.bytes[..] {
+                let (start, length) = match (length, &self.bytes[2..]) {
+                    (126, [a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
+                    (126, _) => (usize::MAX / 2, 0),
+                    (127, _) => panic!("the hub's frames are not that long"),
+                    (length, _) => (2, usize::from(length)),
+                };
+                if self.bytes.len() >= start + length {
+                    let payload = self.bytes.drain(..start + length).skip(start).collect();
+                    return Some((first & 0x0f, payload));
+                }
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next message of the hub; `None` when the connection ended instead.
+    pub(super) async fn message(&mut self) -> Option<Value> {
+        loop {
+            match self.frame().await? {
+                (1, payload) => return Some(serde_json::from_slice(&payload).unwrap()),
+                (8, _) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads on to the close frame; its code.
+    pub(super) async fn closed(&mut self) -> Option<u16> {
+        loop {
+            if let (8, payload) = self.frame().await? {
+                return payload.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]]));
             }
         }
     }

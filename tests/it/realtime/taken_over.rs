@@ -5,6 +5,8 @@ use stockhub::realtime::RealtimeSettings;
 
 use super::shop::{Path, Shop};
 
+#[path = "frames.rs"]
+mod frames;
 #[path = "limits.rs"]
 mod limits;
 #[path = "live.rs"]
