@@ -18,6 +18,7 @@ use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection
 use crate::domain::retry::BreakerLimits;
 use crate::http::CreateToken;
 use crate::http::auth::{Role, Tokens, hash, new_token};
+use crate::http::live_feed::Live;
 use crate::marketplaces::registry::Registry;
 use crate::marketplaces::{Connection, json};
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
@@ -131,6 +132,7 @@ impl App {
         let setup_token = setup_token(&writer, &tokens).await?;
         let first_token = first_token(&writer, &db, &tokens).await?;
         let people = People::new(&settings.auth);
+        let live = Live::new(settings.server.live_buffer);
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
         let limits = call_limits(&settings, db.url());
@@ -162,6 +164,8 @@ impl App {
             sealer,
             tokens,
             people,
+            live,
+            tickets: Default::default(),
             connections,
             callers,
             messenger,

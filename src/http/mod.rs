@@ -13,11 +13,15 @@ mod counts;
 mod csv;
 pub(crate) mod client;
 mod demo;
+mod docs;
 mod described;
 mod events;
 mod health;
 mod listings;
+mod listing_change;
 mod lists;
+pub mod live;
+pub mod live_feed;
 mod login;
 mod marketplaces;
 mod openapi;
@@ -48,6 +52,7 @@ mod write;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
@@ -89,6 +94,8 @@ fn doors(cfg: &mut ServiceConfig) {
         .service(at("/readyz", "GET", [get().to(health::ready)]))
         .service(at("/metrics", "GET", [get().to(health::metrics)]))
         .service(at("/openapi.json", "GET", [get().to(openapi::serve)]))
+        .service(at("/docs", "GET", [get().to(docs::page)]))
+        .service(at("/docs/{part:docs.js|docs.css}", "GET", [get().to(docs::page)]))
         .service(at("/demo/buy", "POST", [post().to(demo::buy)]));
 }
 
@@ -114,6 +121,7 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
         .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
+        .service(at("/v1/admin/listings/{id}", "PATCH", [patch().to(listing_change::change)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
 }
 
@@ -162,7 +170,9 @@ fn channels(cfg: &mut ServiceConfig) {
 
 /// Who may come in: people, their sessions, tokens and keys.
 fn people(cfg: &mut ServiceConfig) {
-    cfg.service(at("/v1/auth/setup", "GET, POST", [get().to(login::setup_needed), post().to(login::set_up)]))
+    cfg.service(at("/v1/admin/live/ticket", "POST", [post().to(live::ticket)]))
+        .service(at("/v1/admin/live", "GET", [get().to(live::live)]))
+        .service(at("/v1/auth/setup", "GET, POST", [get().to(login::setup_needed), post().to(login::set_up)]))
         .service(at("/v1/auth/login", "POST", [post().to(login::log_in)]))
         .service(at("/v1/auth/logout", "POST", [post().to(login::log_out)]))
         .service(at("/v1/auth/me", "GET", [get().to(login::show_me)]))
@@ -198,15 +208,22 @@ fn request_id(request: &HttpRequest) -> String {
     request.extensions().get::<RequestId>().map_or(String::new(), |id| id.0.clone())
 }
 
+/// Addresses that answer for as long as somebody listens.
+const STREAMS: [&str; 4] = ["/v1/stock/ws", "/v1/stock/stream", "/v1/stock/poll", "/v1/admin/live"];
+
 /// Around every request: an id, the security headers, and errors as problem documents.
 pub async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = request
         .app_data::<web::Data<Context>>()
         .map_or(String::new(), |ctx| ctx.kit.chance.id(ctx.kit.clock.now()).simple().to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
+    // Whoever asks for the head alone is answered as a GET; the server leaves the body out. What streams has no head to show.
+    if request.method() == Method::HEAD && !STREAMS.contains(&request.path()) {
+        request.head_mut().method = Method::GET;
+    }
     // The request must not be held here: routing needs it alone.
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = problem::finish(response, &id);

@@ -128,9 +128,24 @@ pub(super) async fn get(request: HttpRequest, sku: web::Path<String>, ctx: web::
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ProductParams {
+    /// Part of the SKU or of the name, in any case.
+    q: Option<String>,
+    /// ok, low or out of stock.
+    stock: Option<StockState>,
+    /// Those that are put away, instead of the others.
+    #[serde(default)]
+    archived: bool,
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,
     cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum StockState {
+    Ok,
+    Low,
+    Out,
 }
 
 #[utoipa::path(get, path = "/v1/admin/products", tag = "products", params(ProductParams), security(("token" = [])),
@@ -150,8 +165,19 @@ pub(super) async fn list(
             .and_then(|hex| String::from_utf8(hex::decode(hex).ok()?).ok())
             .ok_or_else(|| Problem::field("cursor", "is not a cursor of this list"))?,
     };
-    let (mut rows, levels) = ask!(ctx, (Vec<ProductRow>, Vec<LevelRow>), [after: String = after, limit: i64 = limit] |conn| {
-        let rows = products::page(conn, &after, limit + 1).await?;
+    let which = products::Filter {
+        text: params.0.q.unwrap_or_default(),
+        stock_state: match params.0.stock {
+            None => "",
+            Some(StockState::Ok) => "ok",
+            Some(StockState::Low) => "low",
+            Some(StockState::Out) => "out",
+        },
+        archived: params.0.archived,
+    };
+    type Found = (Vec<ProductRow>, Vec<LevelRow>);
+    let (mut rows, levels) = ask!(ctx, Found, [which: products::Filter = which, after: String = after, limit: i64 = limit] |conn| {
+        let rows = products::search(conn, &which, &after, limit + 1).await?;
         let levels = inventory::list(conn, rows.iter().map(|row| row.id)).await?;
         Ok((rows, levels))
     })?;

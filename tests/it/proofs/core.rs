@@ -182,7 +182,7 @@ impl Core {
 
     pub async fn shown(&self, external: &str) -> ListingView {
         let mut reader = self.reader().await;
-        let all = listings::page(&mut reader.conn(), uuid::Uuid::nil(), 1_000).await.unwrap();
+        let all = listings::page(&mut reader.conn(), &Default::default(), uuid::Uuid::nil(), 1_000).await.unwrap();
         all.into_iter().find(|listing| listing.marketplace_product_id == external).expect("a listing of that id")
     }
 
