@@ -28,6 +28,7 @@ use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::connections::Connections;
 use crate::pipeline::holds;
+use crate::pipeline::import;
 use crate::pipeline::keys::Keys;
 use crate::pipeline::marketplaces::PurgeSecrets;
 use crate::pipeline::outbox::Bell;
@@ -206,6 +207,7 @@ impl App {
         });
         start_upkeep(&context);
         start_people(&context);
+        start_imports(&context);
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
         workers.stopping().cancel();
@@ -450,6 +452,20 @@ fn start_upkeep(context: &Context) {
             }
             More::Later
         }
+    });
+}
+
+/// Imports that were accepted and not finished, and those that nobody sends any more.
+fn start_imports(context: &Context) {
+    let (db, writer) = (context.db.clone(), context.writer.clone());
+    context.workers.every(Duration::from_secs(1), move || {
+        let (db, writer) = (db.clone(), writer.clone());
+        async move { import::step(&db, &writer).await }
+    });
+    let writer = context.writer.clone();
+    context.workers.every(Duration::from_secs(600), move || {
+        let writer = writer.clone();
+        async move { import::purge(&writer).await }
     });
 }
 

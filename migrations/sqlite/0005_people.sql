@@ -35,3 +35,27 @@ ALTER TABLE marketplaces ADD COLUMN api_settings TEXT NOT NULL DEFAULT '{}';
 -- SKU and name in lower case: what a search looks through. Written by the hub, which knows more letters than the databases do.
 ALTER TABLE products ADD COLUMN search TEXT NOT NULL DEFAULT '';
 UPDATE products SET search = lower(sku || ' ' || name);
+
+-- Tables that are imported: received whole and checked, then accepted, then applied a stretch at a time. What was accepted is applied
+-- to the end, also after a kill; what was not is as if it had never come.
+CREATE TABLE imports (
+    id          BLOB PRIMARY KEY,
+    kind        TEXT NOT NULL CHECK (kind IN ('products', 'listings')),
+    state       TEXT NOT NULL CHECK (state IN ('receiving', 'accepted', 'applied')),
+    next_row    INTEGER NOT NULL DEFAULT 0,
+    created     INTEGER NOT NULL DEFAULT 0,
+    updated     INTEGER NOT NULL DEFAULT 0,
+    unchanged   INTEGER NOT NULL DEFAULT 0,
+    skipped     INTEGER NOT NULL DEFAULT 0,
+    actor       TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT;
+CREATE INDEX imports_open ON imports (created_at) WHERE state <> 'applied';
+
+CREATE TABLE import_rows (
+    import_id BLOB NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+    n         INTEGER NOT NULL,
+    data      TEXT NOT NULL,
+    PRIMARY KEY (import_id, n)
+) STRICT;

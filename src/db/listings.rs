@@ -81,6 +81,9 @@ statements! {
         FROM marketplace_products WHERE id = $1 {for update}");
     LISTING_NAMES_SET = both("UPDATE marketplace_products SET marketplace_sku = $2, refs = $3, marketplace_price = $4, currency = $5, \
             state = $6, expected = (CASE WHEN $7 THEN NULL ELSE expected END), version = version + 1, updated_at = $8 WHERE id = $1");
+    LISTINGS_EXPORT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.marketplace_price, l.currency, l.state FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.id > $1 AND m.code <> 'store' ORDER BY l.id LIMIT $2");
     // What the storefront publishes, to fill the keyed table at start: the store's listings carry the published version.
     STORE_ITEMS = both("SELECT p.sku, l.listed_stock, l.wanted_version, l.state FROM marketplace_products l \
             JOIN marketplaces m ON m.id = l.marketplace_id JOIN listing_components c ON c.listing_id = l.id \
@@ -339,6 +342,26 @@ pub async fn page(conn: &mut Conn<'_>, which: &Filter, after: Uuid, limit: i64) 
         "" => fetch_all!(conn, LISTINGS_PAGE, ListingView, after, code, state, limit),
         sku => fetch_all!(conn, LISTINGS_PAGE_OF_SKU, ListingView, after, code, state, limit, sku),
     }
+}
+
+row! {
+    /// A listing as a table shows it.
+    pub struct ExportRow {
+        pub id: ListingId,
+        pub marketplace: String,
+        pub marketplace_product_id: String,
+        pub market: String,
+        pub marketplace_sku: Option<String>,
+        pub refs: String,
+        pub marketplace_price: Option<i64>,
+        pub currency: Option<String>,
+        pub state: String,
+    }
+}
+
+/// The next ones after an id, without the own store's.
+pub async fn export(conn: &mut Conn<'_>, after: Uuid, limit: i64) -> Result<Vec<ExportRow>, DbError> {
+    fetch_all!(conn, LISTINGS_EXPORT, ExportRow, after, limit)
 }
 
 row! {

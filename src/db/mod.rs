@@ -20,6 +20,7 @@ pub mod history;
 pub mod events;
 pub mod analytics;
 pub mod hub;
+pub mod imports;
 pub mod inventory;
 pub mod leases;
 pub mod listings;
@@ -341,6 +342,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         events::ALL,
         analytics::ALL,
         hub::ALL,
+        imports::ALL,
         inventory::ALL,
         leases::ALL,
         listings::ALL,

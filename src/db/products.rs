@@ -124,7 +124,7 @@ pub async fn update(conn: &mut Conn<'_>, p: &ProductRow, archived_at: Option<Tim
 }
 
 /// What a search looks through.
-fn search_text(sku: &str, name: &str) -> String {
+pub(super) fn search_text(sku: &str, name: &str) -> String {
     format!("{sku} {name}").to_lowercase()
 }
 

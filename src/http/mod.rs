@@ -11,12 +11,14 @@ mod analytics;
 mod audit;
 mod counts;
 mod csv;
+mod csv_read;
 pub(crate) mod client;
 mod demo;
 mod docs;
 mod described;
 mod events;
 mod health;
+mod import;
 mod listings;
 mod listing_change;
 mod lists;
@@ -42,6 +44,7 @@ mod sinks;
 mod storefront_keys;
 mod stock;
 mod table;
+mod tables;
 mod timeline;
 mod tokens;
 mod unmapped;
@@ -105,6 +108,10 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/topup", "POST", [post().to(stock::top_up)]))
         .service(at("/v1/admin/products/{sku}/explain", "GET", [get().to(products::explain)]))
+        .service(at("/v1/admin/products/import", "POST", [post().to(tables::import_products)]))
+        .service(at("/v1/admin/products/export", "GET", [get().to(tables::export_products)]))
+        .service(at("/v1/admin/listings/import", "POST", [post().to(tables::import_listings)]))
+        .service(at("/v1/admin/listings/export", "GET", [get().to(tables::export_listings)]))
         .service(at("/v1/admin/products/{sku}", "GET, PATCH", [get().to(products::get), patch().to(product_change::change)]))
         .service(at("/v1/admin/products", "GET, POST", [get().to(products::list), post().to(products::create)]))
         .service(at("/v1/admin/rules", "GET, PUT", [get().to(rules::of_hub), put().to(rules::set_hub)]))

@@ -34,6 +34,7 @@ pub mod holds;
 pub mod unmapped;
 pub mod oversells;
 pub mod catalogue;
+pub mod import;
 pub mod listings;
 pub mod products;
 pub mod places;

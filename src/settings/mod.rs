@@ -43,8 +43,8 @@ pub use policy::{Bound, PolicySettings, RuleOverride, RuleSettings};
 pub use realtime::RealtimeSettings;
 pub use secret::{ConnectionUrl, Secret, SecretError, SecretRef};
 pub use sections::{
-    AuthSettings, BusSettings, DatabaseSettings, EventSettings, IngestSettings, InventorySettings, LogSettings, PushSettings,
-    SecuritySettings, ServerSettings,
+    AuthSettings, BusSettings, DatabaseSettings, EventSettings, ImportSettings, IngestSettings, InventorySettings, LogSettings,
+    PushSettings, SecuritySettings, ServerSettings,
 };
 pub use source::Env;
 
@@ -64,6 +64,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub security: SecuritySettings,
     pub ingest: IngestSettings,
+    pub import: ImportSettings,
     pub push: PushSettings,
     pub realtime: RealtimeSettings,
     pub inventory: InventorySettings,
@@ -112,6 +113,7 @@ impl Settings {
         let auth = s.table("auth", AuthSettings::read);
         let security = s.table("security", |s| SecuritySettings::read(s, is_loopback));
         let ingest = s.table("ingest", IngestSettings::read);
+        let import = s.table("import", ImportSettings::read);
         let push = s.table("push", PushSettings::read);
         let realtime = s.table("realtime", RealtimeSettings::read);
         let inventory = s.table("inventory", InventorySettings::read);
@@ -128,6 +130,7 @@ impl Settings {
             auth: auth?,
             security: security?,
             ingest: ingest?,
+            import: import?,
             push: push?,
             realtime: realtime?,
             inventory: inventory?,

@@ -138,6 +138,18 @@ impl AuthSettings {
 }
 
 #[derive(Clone, Debug)]
+pub struct ImportSettings {
+    pub bytes_max: usize,
+    pub rows_max: i64,
+}
+
+impl ImportSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self { bytes_max: s.need("bytes_max", whole(1_024..=4_294_967_296)), rows_max: s.need("rows_max", whole(1..=10_000_000)) }
+    }
+}
+
+#[derive(Clone, Debug)]
 pub struct SecuritySettings {
     /// As written, or decided by where the server listens.
     pub allow_private_targets: bool,
