@@ -271,7 +271,7 @@ pub fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
     Kit {
         clock: surroundings.clock,
         chance: surroundings.chance,
-        registry: Registry::default(),
+        registry: Registry::new(settings.catalogue.clone()),
         metrics: Arc::new(Metrics::new()),
         keys: Keys::default(),
         pulse: Pulse::default(),

@@ -32,10 +32,6 @@ CREATE INDEX marketplace_secrets_by_marketplace ON marketplace_secrets (marketpl
 -- What was set through the API, as it was written: the file wins for what it names.
 ALTER TABLE marketplaces ADD COLUMN api_settings TEXT NOT NULL DEFAULT '{}';
 
--- SKU and name in lower case: what a search looks through. Written by the hub, which knows more letters than the databases do.
-ALTER TABLE products ADD COLUMN search TEXT NOT NULL DEFAULT '';
-UPDATE products SET search = lower(sku || ' ' || name);
-
 -- Tables that are imported: received whole and checked, then accepted, then applied a stretch at a time. What was accepted is applied
 -- to the end, also after a kill; what was not is as if it had never come.
 CREATE TABLE imports (

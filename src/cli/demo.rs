@@ -207,6 +207,7 @@ fn connect(shops: &[ShopServer], hub: &str, secret: &str) -> anyhow::Result<()> 
 
 fn announce(hub: &str, shops: &[ShopServer], token: &str, secret: &str) {
     out("\nstockhub demo: a hub, three simulated marketplaces, shoppers, and your storefront.\n");
+    out(&format!("  dashboard    {hub}/           sign in with the admin token below"));
     out(&format!("  storefront   {hub}/store      open it and watch the numbers count down; buy something"));
     out(&format!("  API          {hub}/openapi.json"));
     for (code, shop) in CODES.iter().zip(shops) {

@@ -11,7 +11,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{Conn, DatabaseUrl, Db, DbError, tokens};
 use crate::http::auth::{Role, hash, new_token};
-use crate::marketplaces::registry;
+use crate::marketplaces::catalogue::Catalogue;
 use crate::settings::Settings;
 
 #[derive(Subcommand)]
@@ -26,7 +26,7 @@ pub(super) enum Adapters {
 
 pub(super) fn adapters(command: &Adapters) -> ExitCode {
     let Adapters::List { json } = command;
-    for adapter in registry::adapters() {
+    for adapter in Catalogue::built_in().all() {
         let traits = adapter.traits();
         let (id, kind, feed) = (adapter.id(), traits.kind.as_str(), traits.stock_feed.as_str());
         let secrets = adapter.secrets();

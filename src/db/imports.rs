@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
 use super::listings::NewListing;
-use super::products::{ProductRow, search_text};
+use super::products::ProductRow;
 use super::sql::{Rows, statements};
 use crate::domain::ids::{ListingId, MarketplaceId, ProductId};
 use crate::domain::time::Timestamp;
@@ -27,8 +27,8 @@ statements! {
     STOCKED_COUNT = both("SELECT COUNT(DISTINCT i.product_id) FROM inventory i JOIN products p ON p.id = i.product_id \
         WHERE i.on_hand > 0 AND p.archived_at IS NULL");
     PRODUCTS_INSERT_MANY = both("INSERT INTO products (id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, \
-            oversell_policy, is_available, stock_state, search, created_at, updated_at) \
-        SELECT {id 0}, {text 1}, {text 2}, {int 3}, {int 4}, {text 5}, {int 6}, {text 7}, FALSE, 'out', {text 8}, {int 9}, {int 9} FROM {rows}");
+            oversell_policy, is_available, stock_state, created_at, updated_at) \
+        SELECT {id 0}, {text 1}, {text 2}, {int 3}, {int 4}, {text 5}, {int 6}, {text 7}, FALSE, 'out', {int 8}, {int 8} FROM {rows}");
     LISTINGS_INSERT_MANY = both("INSERT INTO marketplace_products (id, marketplace_id, marketplace_product_id, market, marketplace_sku, \
             refs, marketplace_price, currency, rule, wanted_at, admin_id, created_at, updated_at) \
         SELECT {id 0}, {id 1}, {text 2}, {text 3}, {text 4}, {text 5}, {int 6}, {text 7}, {text 8}, {int 10}, {text 9}, {int 10}, {int 10} \
@@ -140,7 +140,7 @@ pub async fn insert_products(conn: &mut Conn<'_>, products: &[ProductRow], now: 
         rows.push(|r| {
             r.id(p.id).text(p.sku.as_str()).text(&p.name).opt_int(p.price_minor).opt_int(p.cost_price_minor);
             r.opt_text(p.currency.as_deref()).int(p.low_stock_threshold).text(&p.oversell_policy);
-            r.text(&search_text(p.sku.as_str(), &p.name)).int(now.micros());
+            r.int(now.micros());
         });
     }
     if rows.is_empty() {

@@ -60,6 +60,11 @@ statements! {
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id = $1) ORDER BY m.code, l.marketplace_product_id");
+    LISTINGS_TO_LOOK_AT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
+            l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
+        FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.id IN {ids $1} ORDER BY m.code, l.marketplace_product_id");
     LISTING_BY_ID = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
@@ -320,6 +325,13 @@ pub async fn insert_history(conn: &mut Conn<'_>, history: &[HistoryRow], now: Ti
 
 pub async fn of_product(conn: &mut Conn<'_>, product: ProductId) -> Result<Vec<ListingView>, DbError> {
     fetch_all!(conn, LISTINGS_OF_PRODUCT, ListingView, product)
+}
+
+/// The listings of several products, each with the products it is made of.
+pub async fn of_products(conn: &mut Conn<'_>, products: &[ProductId]) -> Result<(Vec<ListingView>, Vec<ComponentRow>), DbError> {
+    let parts = components_around(conn, products.iter().copied()).await?;
+    let listings = ids(parts.iter().map(|part| part.listing_id.uuid()));
+    Ok((fetch_all!(conn, LISTINGS_TO_LOOK_AT, ListingView, listings)?, parts))
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: ListingId) -> Result<Option<ListingView>, DbError> {

@@ -2,15 +2,15 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
-use super::sql::{Rows, ids, statements, texts};
+use super::sql::{Rows, holding, ids, statements, texts};
 use crate::domain::ids::{LocationId, ProductId};
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
 
 statements! {
     PRODUCT_INSERT = both("INSERT INTO products (id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, \
-            oversell_policy, is_available, stock_state, search, created_at, updated_at) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $11, $11)");
+            oversell_policy, is_available, stock_state, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)");
     PRODUCT_BY_SKU = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products WHERE sku = $1 AND archived_at IS NULL");
     PRODUCTS_BY_ID = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
@@ -21,22 +21,16 @@ statements! {
     PRODUCTS_PAGE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND sku > $1 ORDER BY sku LIMIT $2");
-    // Where a text begins in another has two names.
-    PRODUCTS_SEARCH = split(
-        "SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, is_available, \
-            stock_state, rule, version, created_at, updated_at FROM products \
-        WHERE (archived_at IS NOT NULL) = $5 AND sku > $1 AND ($2 = '' OR instr(search, $2) > 0) AND ($3 = '' OR stock_state = $3) \
-        ORDER BY sku LIMIT $4",
-        "SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, is_available, \
-            stock_state, rule, version, created_at, updated_at FROM products \
-        WHERE (archived_at IS NOT NULL) = $5 AND sku > $1 AND ($2 = '' OR strpos(search, $2) > 0) AND ($3 = '' OR stock_state = $3) \
-        ORDER BY sku LIMIT $4"
-    );
+    // SQLite folds the case of ASCII letters only, PostgreSQL as its locale says: the other spellings come in ready made.
+    PRODUCTS_FOUND = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products \
+        WHERE archived_at IS NULL AND sku > $1 AND ($3 = '' OR stock_state = $3) \
+            AND (LOWER(sku) LIKE $4 ESCAPE '!' OR LOWER(name) LIKE $4 ESCAPE '!' OR name LIKE $5 ESCAPE '!' \
+                OR name LIKE $6 ESCAPE '!' OR name LIKE $7 ESCAPE '!') ORDER BY sku LIMIT $2");
     // Archived ones too: what is put away can be brought back.
     PRODUCT_ANY_BY_SKU = both("SELECT id, archived_at FROM products WHERE sku = $1 {for update}");
     PRODUCT_UPDATE = both("UPDATE products SET name = $2, price_minor = $3, cost_price_minor = $4, currency = $5, \
-            low_stock_threshold = $6, oversell_policy = $7, archived_at = $8, search = $10, version = version + 1, \
-            updated_at = $9 WHERE id = $1");
+            low_stock_threshold = $6, oversell_policy = $7, archived_at = $8, version = version + 1, updated_at = $9 WHERE id = $1");
     PRODUCT_STATE_SET = both("UPDATE products AS p SET is_available = {bool 1}, stock_state = {text 2}, version = p.version + 1, \
             updated_at = {int 3} FROM {rows} WHERE p.id = {id 0}");
     LOCATION_INSERT_ONCE = both("INSERT INTO locations (id, code, name, created_at) VALUES ($1, $2, $3, $4) \
@@ -82,8 +76,7 @@ pub async fn insert(conn: &mut Conn<'_>, p: &ProductRow) -> Result<(), DbError> 
         p.oversell_policy.as_str(),
         p.is_available,
         p.stock_state.as_str(),
-        p.created_at,
-        search_text(p.sku.as_str(), &p.name)
+        p.created_at
     )
 }
 
@@ -118,35 +111,26 @@ pub async fn update(conn: &mut Conn<'_>, p: &ProductRow, archived_at: Option<Tim
         p.low_stock_threshold,
         p.oversell_policy.as_str(),
         archived_at,
-        now,
-        search_text(p.sku.as_str(), &p.name)
+        now
     )
-}
-
-/// What a search looks through.
-pub(super) fn search_text(sku: &str, name: &str) -> String {
-    format!("{sku} {name}").to_lowercase()
-}
-
-/// Which products; empty means any.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Part of the SKU or the name, in any case.
-    pub text: String,
-    /// ok, low or out.
-    pub stock_state: &'static str,
-    pub archived: bool,
-}
-
-/// As `page`, of those that are meant.
-pub async fn search(conn: &mut Conn<'_>, which: &Filter, after: &str, limit: i64) -> Result<Vec<ProductRow>, DbError> {
-    let text = which.text.to_lowercase();
-    fetch_all!(conn, PRODUCTS_SEARCH, ProductRow, after, text, which.stock_state, limit, which.archived)
 }
 
 /// The next `limit` products after a SKU, in SKU order.
 pub async fn page(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<ProductRow>, DbError> {
     fetch_all!(conn, PRODUCTS_PAGE, ProductRow, after, limit)
+}
+
+/// The same of those whose SKU or name holds a text, and whose stock is in a state (empty: any).
+pub async fn search(conn: &mut Conn<'_>, after: &str, limit: i64, text: &str, state: &str) -> Result<Vec<ProductRow>, DbError> {
+    let [low, typed, high, title] =
+        [text.to_lowercase(), text.to_owned(), text.to_uppercase(), capitalised(text)].map(|text| holding(&text));
+    fetch_all!(conn, PRODUCTS_FOUND, ProductRow, after, limit, state, low.as_str(), typed.as_str(), high.as_str(), title.as_str())
+}
+
+fn capitalised(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let mut letters = lower.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 pub struct StateChange {

@@ -52,6 +52,18 @@ impl Sql {
     }
 }
 
+/// A pattern for `LIKE … ESCAPE '!'`: anything that holds this text.
+pub fn holding(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(letter);
+    }
+    pattern + "%"
+}
+
 fn render(text: &str, dialect: Dialect) -> String {
     let mut out = String::with_capacity(text.len() + 64);
     let mut rest = text;

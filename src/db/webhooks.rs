@@ -3,7 +3,7 @@
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
 use super::span::Ids;
-use super::sql::{Rows, ids, statements};
+use super::sql::{Rows, holding, ids, statements};
 use crate::domain::ids::{MarketplaceId, WebhookId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
@@ -34,7 +34,9 @@ statements! {
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
         WHERE w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) AND ($4 = '' OR m.code = $4) \
-            AND ($5 = '' OR w.event_type = $5) ORDER BY w.id DESC LIMIT $6");
+            AND ($5 = '' OR w.event_type = $5) \
+            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+        ORDER BY w.id DESC LIMIT $6");
     WEBHOOK_BY_ID = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id WHERE w.id = $1");
@@ -210,13 +212,15 @@ pub struct Filter {
     pub status: &'static str,
     pub marketplace: String,
     pub event_type: String,
+    /// Held by the event's key, its type or its error.
+    pub text: String,
 }
 
 /// Newest first.
 pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<WebhookView>, DbError> {
     let Ids { from, before } = ids;
     let (code, kind) = (which.marketplace.as_str(), which.event_type.as_str());
-    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, which.status, code, kind, limit)
+    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, which.status, code, kind, limit, holding(&which.text))
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<WebhookView>, DbError> {

@@ -142,7 +142,13 @@ pub(super) async fn movements(
     table::answer(&request, &ctx, which, window).await
 }
 
-list_params!(WebhookParams { status: WebhookStatus, marketplace: String, event_type: String });
+list_params!(WebhookParams {
+    status: WebhookStatus,
+    marketplace: String,
+    event_type: String,
+    /// Only those whose event key, type or error holds this text.
+    q: String,
+});
 
 #[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -263,11 +269,12 @@ pub(super) async fn webhooks(
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let window = params.0.window()?;
-    let WebhookParams { status, marketplace, event_type, .. } = params.0;
+    let WebhookParams { status, marketplace, event_type, q, .. } = params.0;
     let which = db_webhooks::Filter {
         status: status.map_or("", WebhookStatus::as_str),
         marketplace: marketplace.unwrap_or_default(),
         event_type: event_type.unwrap_or_default(),
+        text: q.unwrap_or_default(),
     };
     table::answer(&request, &ctx, which, window).await
 }

@@ -13,6 +13,7 @@ mod counts;
 mod csv;
 mod csv_read;
 pub(crate) mod client;
+mod dashboard;
 mod demo;
 mod docs;
 mod described;
@@ -79,7 +80,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
 
 /// Where marketplaces, shops and those who watch the hub knock.
 fn doors(cfg: &mut ServiceConfig) {
-    cfg.service(at("/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
+    cfg.service(at("/", "GET", [get().to(dashboard::page)]))
+        .service(at("/dashboard/{name:.+}", "GET", [get().to(dashboard::file)]))
+        .service(at("/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
         .service(at("/api/webhooks/marketplaces/stock-update", "POST", [post().to(webhooks::older)]))
         .service(at("/webhooks/{marketplace}", "GET, POST", [get().to(webhooks::challenge), post().to(webhooks::receive)]))
         .service(at("/webhooks/{marketplace}/{path_secret}", "POST", [post().to(webhooks::receive_at_secret)]))

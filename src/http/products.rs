@@ -14,7 +14,7 @@ use super::write::{Write, write};
 use crate::ask;
 use crate::context::Context;
 use crate::db::inventory::{self, LevelRow};
-use crate::db::listings::{self, ListingView};
+use crate::db::listings::{self, ComponentRow, ListingView};
 use crate::db::products::{self, ProductRow};
 use crate::domain::ids::LocationId;
 use crate::domain::quantity::Quantity;
@@ -128,13 +128,12 @@ pub(super) async fn get(request: HttpRequest, sku: web::Path<String>, ctx: web::
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ProductParams {
-    /// Part of the SKU or of the name, in any case.
+    /// Only products whose SKU or name holds this text.
     q: Option<String>,
-    /// ok, low or out of stock.
+    /// Only products whose stock is in this state.
     stock: Option<StockState>,
-    /// Those that are put away, instead of the others.
-    #[serde(default)]
-    archived: bool,
+    /// `listings`: with what each marketplace shows.
+    include: Option<Include>,
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,
     cursor: Option<String>,
@@ -147,6 +146,27 @@ enum StockState {
     Low,
     Out,
 }
+
+impl StockState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Low => "low",
+            Self::Out => "out",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    Listings,
+}
+
+/// Letters of a search; longer ones find nothing anyway.
+const SEARCH_MAX: usize = 128;
+
+type FoundProducts = (Vec<ProductRow>, Vec<LevelRow>, (Vec<ListingView>, Vec<ComponentRow>));
 
 #[utoipa::path(get, path = "/v1/admin/products", tag = "products", params(ProductParams), security(("token" = [])),
     responses((status = 200, body = super::page::Page<ProductView>), (status = 401, description = "no token"),
@@ -165,28 +185,33 @@ pub(super) async fn list(
             .and_then(|hex| String::from_utf8(hex::decode(hex).ok()?).ok())
             .ok_or_else(|| Problem::field("cursor", "is not a cursor of this list"))?,
     };
-    let which = products::Filter {
-        text: params.0.q.unwrap_or_default(),
-        stock_state: match params.0.stock {
-            None => "",
-            Some(StockState::Ok) => "ok",
-            Some(StockState::Low) => "low",
-            Some(StockState::Out) => "out",
-        },
-        archived: params.0.archived,
-    };
-    type Found = (Vec<ProductRow>, Vec<LevelRow>);
-    let (mut rows, levels) = ask!(ctx, Found, [which: products::Filter = which, after: String = after, limit: i64 = limit] |conn| {
-        let rows = products::search(conn, &which, &after, limit + 1).await?;
-        let levels = inventory::list(conn, rows.iter().map(|row| row.id)).await?;
-        Ok((rows, levels))
-    })?;
+    let text = params.0.q.unwrap_or_default();
+    if text.chars().count() > SEARCH_MAX {
+        return Err(Problem::field("q", format!("may have {SEARCH_MAX} characters")));
+    }
+    let (state, with_listings) = (params.0.stock.map_or("", StockState::as_str), params.0.include.is_some());
+    let (mut rows, levels, (views, parts)) = ask!(
+        ctx,
+        FoundProducts,
+        [after: String = after, limit: i64 = limit, text: String = text, state: &'static str = state, with_listings: bool = with_listings] |conn| {
+            let rows = match (text.as_str(), state) {
+                ("", "") => products::page(conn, &after, limit + 1).await?,
+                (text, state) => products::search(conn, &after, limit + 1, text, state).await?,
+            };
+            let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+            let levels = inventory::list(conn, ids.iter().copied()).await?;
+            let listings = if with_listings { listings::of_products(conn, &ids).await? } else { Default::default() };
+            Ok((rows, levels, listings))
+        }
+    )?;
     let more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next_cursor = rows.last().filter(|_| more).map(|row| format!("s_{}", hex::encode(row.sku.as_str())));
     let items = rows.into_iter().map(|row| {
         let own: Vec<LevelRow> = levels.iter().filter(|level| level.product_id == row.id).copied().collect();
-        ProductView::new(row, &own)
+        let sells = |view: &&ListingView| parts.iter().any(|part| part.listing_id == view.id && part.product_id == row.id);
+        let shown = with_listings.then(|| views.iter().filter(sells).cloned().map(ListingShape::from).collect());
+        ProductView { listings: shown, ..ProductView::new(row, &own) }
     });
     Ok(HttpResponse::Ok().json(page::Page { items: items.collect(), next_cursor }))
 }

@@ -90,7 +90,7 @@ pub enum Ask {
     Stock {
         page: Page,
     },
-    /// `abilities.stock_of` items at most. Also how accepted pushes are read back.
+    /// `abilities.stock_of` items at most, all of one `Adapter::push_group`. Also how accepted pushes are read back.
     StockOf {
         items: Vec<PushItem>,
     },

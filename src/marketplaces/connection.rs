@@ -71,6 +71,8 @@ pub struct Policy {
     pub own_cancel_restock: Option<bool>,
     pub min_gap: Duration,
     pub push_enabled: bool,
+    /// Whether an unpaid order takes stock; `None`: as the adapter has it.
+    pub count_unpaid: Option<bool>,
     /// Who is right when it shows another number than expected.
     pub drift_policy: DriftPolicy,
     pub rule: Rule,

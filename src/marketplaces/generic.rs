@@ -4,11 +4,12 @@
 use sha2::{Digest as _, Sha256};
 
 use super::call::AccessToken;
+use super::generic_asked as asked;
 use super::json::{self, Fields};
 use super::wire::Method;
 use super::{
-    Adapter, Answer, Ask, Call, Connection, Incoming, Kind, Limit, Moment, Outcome, PushItem, PushStyle, Pushed, Reading, Refs,
-    Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict, schemes,
+    About, Adapter, Answer, Ask, Call, Connection, Incoming, Kind, Limit, Moment, Outcome, PushItem, PushStyle, Pushed, Reading,
+    Refs, Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict, schemes,
 };
 use crate::domain::fact::{DeltaReason, Fact, Item, LineFact, OrderFact, StockDelta, StockObservation};
 use crate::domain::order::LineUpdate;
@@ -19,6 +20,10 @@ pub struct Generic {
     traits: Traits,
     schemes: [Scheme; 3],
 }
+
+/// The account's word that its numbers can be asked for, and its orders listed.
+const READ: &str = "read";
+const ORDERS: &str = "orders";
 
 impl Generic {
     pub fn new() -> Self {
@@ -35,6 +40,14 @@ impl Generic {
             schemes: [schemes::standard(SECRET), schemes::stamped(SECRET), schemes::plain(SECRET)],
         }
     }
+
+    /// As `new`, with the questions that this account answers.
+    pub fn for_account(account: &serde_json::Map<String, serde_json::Value>) -> Self {
+        let says = |name: &str| account.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false);
+        let mut generic = Self::new();
+        generic.traits.abilities = asked::abilities(says(READ), says(ORDERS));
+        generic
+    }
 }
 
 impl Default for Generic {
@@ -44,7 +57,7 @@ impl Default for Generic {
 }
 
 const SECRET: &str = "webhook_secret";
-const API_KEY: &str = "api_key";
+pub(super) const API_KEY: &str = "api_key";
 /// What a challenge is answered with, where the scheme has one.
 const VERIFICATION_TOKEN: &str = "verification_token";
 
@@ -57,6 +70,10 @@ impl Adapter for Generic {
         &self.traits
     }
 
+    fn about(&self) -> About {
+        About::default()
+    }
+
     fn schemes(&self) -> &[Scheme] {
         &self.schemes
     }
@@ -66,7 +83,7 @@ impl Adapter for Generic {
     }
 
     fn account(&self) -> &[&'static str] {
-        &[]
+        &[READ, ORDERS]
     }
 
     fn refs(&self) -> Refs {
@@ -95,9 +112,7 @@ impl Adapter for Generic {
         let body = serde_json::json!({ "sku": item.sku, "stock": item.quantity });
         let mut headers =
             vec![("content-type".into(), "application/json".into()), ("idempotency-key".into(), item.idempotency_key())];
-        if let Some(key) = connection.secrets(API_KEY).first() {
-            headers.push(("authorization".into(), format!("Bearer {}", key.expose())));
-        }
+        headers.extend(asked::bearer(connection));
         let url = format!("{}/stock", base.trim_end_matches('/'));
         let request = Request { method: Method::Post, url, headers, body: Some(body.to_string().into_bytes()) };
         Ok(Call { request, limits: Vec::new() })
@@ -107,12 +122,12 @@ impl Adapter for Generic {
         Pushed::Whole(Outcome::of_status(answer))
     }
 
-    fn ask(&self, _: &Connection, _: &Moment, _: &Ask) -> Result<Call, Unreadable> {
-        Err(super::cannot_be_asked())
+    fn ask(&self, connection: &Connection, _: &Moment, ask: &Ask) -> Result<Call, Unreadable> {
+        asked::ask(&self.traits.abilities, connection, ask)
     }
 
-    fn told(&self, _: &Connection, _: &Ask, answer: &Answer) -> Result<Told, Outcome> {
-        Err(Outcome::of_status(answer))
+    fn told(&self, _: &Connection, ask: &Ask, answer: &Answer) -> Result<Told, Outcome> {
+        asked::told(ask, answer)
     }
 
     fn token_request(&self, _: &Connection, _: &Moment) -> Option<Result<Request, Unreadable>> {
@@ -125,7 +140,7 @@ impl Adapter for Generic {
 }
 
 /// What a body of our own schema says.
-fn read_body(body: &[u8], limits: json::Limits) -> Reading {
+pub(super) fn read_body(body: &[u8], limits: json::Limits) -> Reading {
     let unreadable =
         |event_type: String, error| Reading { event_type, natural_key: None, occurred_at: None, verdict: Verdict::Failed(error) };
     let value = match json::parse(body, limits) {

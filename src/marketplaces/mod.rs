@@ -12,7 +12,10 @@ pub mod scheme;
 pub mod schemes;
 pub mod wire;
 
+pub mod catalogue;
+pub mod declared;
 pub mod generic;
+mod generic_asked;
 pub mod manual;
 pub mod storefront;
 
@@ -90,6 +93,21 @@ pub struct Refs {
     pub optional: &'static [&'static str],
 }
 
+/// What people and the check of the settings want to know of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About {
+    /// Of the file it was read from; 0: it is part of the program.
+    pub version: i64,
+    /// When somebody last held it against the marketplace's documents.
+    pub verified_on: Option<&'static str>,
+    /// Where it asks, where the settings name no other address; may hold `{{account.…}}`.
+    pub base_url: Option<&'static str>,
+    /// Of `Adapter::account`: those without which nothing can be asked.
+    pub account_needed: &'static [&'static str],
+    /// Of `Adapter::secrets`: the same.
+    pub secrets_needed: &'static [&'static str],
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushStyle {
     /// By an HTTP request.
@@ -157,12 +175,14 @@ impl Incoming<'_> {
 pub trait Adapter: Send + Sync {
     fn id(&self) -> &'static str;
     fn traits(&self) -> &Traits;
+    fn about(&self) -> About;
     /// How it signs, strongest first. The first one whose header is present decides; a weaker one never rescues it. Empty: it
     /// sends no webhooks.
     fn schemes(&self) -> &[Scheme];
-    /// The names of the secrets it needs to push and to be heard; anything else in the settings is an error.
+    /// The names of the secrets by which it pushes and is heard; anything else in the settings is an error.
     fn secrets(&self) -> &[&'static str];
-    /// The names of the account's own values (`[marketplaces.account]`) that it needs.
+    /// The names of the account's own values (`[marketplaces.account]`) that it knows, beside those that every marketplace has
+    /// (`catalogue::SHARED_ACCOUNT`).
     fn account(&self) -> &[&'static str];
     fn refs(&self) -> Refs;
     /// The budgets its requests draw from, by the names that `Call::limits` uses.

@@ -1,27 +1,24 @@
-//! Which adapters there are, and which connections are live. The one list of adapters.
+//! Which connections are live, and the catalogue of adapters that they were made from.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Adapter, Connection};
+use super::Connection;
+use super::catalogue::Catalogue;
 use crate::domain::ids::MarketplaceId;
 
-/// Every adapter of this program.
-pub fn adapters() -> Vec<Arc<dyn Adapter>> {
-    vec![
-        Arc::new(super::generic::Generic::new()),
-        Arc::new(super::manual::Manual::new()),
-        Arc::new(super::storefront::Storefront::new()),
-    ]
-}
-
-pub fn adapter(id: &str) -> Option<Arc<dyn Adapter>> {
-    adapters().into_iter().find(|adapter| adapter.id() == id)
-}
-
 /// The live connections. Replaced as a whole when settings change; readers keep what they took.
-#[derive(Clone, Default)]
-pub struct Registry(Arc<RwLock<Arc<Live>>>);
+#[derive(Clone)]
+pub struct Registry {
+    live: Arc<RwLock<Arc<Live>>>,
+    catalogue: Catalogue,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new(Catalogue::built_in())
+    }
+}
 
 #[derive(Default)]
 struct Live {
@@ -30,6 +27,14 @@ struct Live {
 }
 
 impl Registry {
+    pub fn new(catalogue: Catalogue) -> Self {
+        Self { live: Arc::default(), catalogue }
+    }
+
+    pub const fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     /// All of them at once; who took one before keeps it.
     pub fn put(&self, connections: Vec<Arc<Connection>>) {
         let mut live = Live::default();
@@ -37,7 +42,7 @@ impl Registry {
             live.by_id.insert(connection.id, connection.clone());
             live.by_code.insert(connection.code.clone(), connection);
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
     /// The same, of connections nobody holds yet.
@@ -46,7 +51,7 @@ impl Registry {
     }
 
     fn live(&self) -> Arc<Live> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn by_code(&self, code: &str) -> Option<Arc<Connection>> {

@@ -25,6 +25,10 @@ pub struct Scheme {
     pub ack: Ack,
     pub trust: Trust,
     pub require: &'static [Require],
+    /// The name of the secret that stands in the address, where there is one.
+    pub path_secret: &'static str,
+    /// Headers that say what the body is about, in lower case: they are kept with it.
+    pub keeps: &'static [&'static str],
     /// Ranges it sends from, unless the account names others in `allowed_ips`. Empty: from anywhere.
     pub ips: &'static [&'static str],
 }
@@ -195,7 +199,7 @@ pub struct Require {
 }
 
 impl Scheme {
-    /// The name of the secret that must stand in the address, where a connection has one.
+    /// The usual name of the secret that must stand in the address, where a connection has one.
     pub const PATH_SECRET: &'static str = "path_secret";
     /// The name of the account's list of ranges it sends from.
     pub const ALLOWED_IPS: &'static str = "allowed_ips";
@@ -212,10 +216,16 @@ impl Scheme {
         }
     }
 
+    /// The values of an account that it looks at.
+    pub fn account_names(&self) -> impl Iterator<Item = &'static str> {
+        let of_content = self.content.iter().filter_map(|part| if let Part::Account(name) = part { Some(*name) } else { None });
+        of_content.chain(self.require.iter().map(|require| require.account))
+    }
+
     /// The secret without which nothing can be believed.
     pub const fn needed_secret(&self) -> &'static str {
         match self.algorithm {
-            Algorithm::Unsigned => Self::PATH_SECRET,
+            Algorithm::Unsigned => self.path_secret,
             _ => self.secret,
         }
     }

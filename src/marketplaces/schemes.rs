@@ -79,6 +79,8 @@ pub const fn plain(secret: &'static str) -> Scheme {
         ack: Ack::Receipt,
         trust: Trust::Full,
         require: &[],
+        path_secret: Scheme::PATH_SECRET,
+        keeps: &[],
         ips: &[],
     }
 }

@@ -2,8 +2,8 @@
 
 use super::call::AccessToken;
 use super::{
-    Adapter, Answer, Ask, Call, Connection, Incoming, Kind, Limit, Moment, Outcome, PushItem, PushStyle, Pushed, Reading, Refs,
-    Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict,
+    About, Adapter, Answer, Ask, Call, Connection, Incoming, Kind, Limit, Moment, Outcome, PushItem, PushStyle, Pushed, Reading,
+    Refs, Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict,
 };
 
 /// Why nothing is sent.
@@ -38,6 +38,10 @@ impl Adapter for Storefront {
 
     fn traits(&self) -> &Traits {
         &self.0
+    }
+
+    fn about(&self) -> About {
+        About::default()
     }
 
     fn schemes(&self) -> &[Scheme] {

@@ -17,6 +17,7 @@ use crate::db::{Conn, Db, DbError, products};
 use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
+use crate::marketplaces::catalogue::Catalogue;
 use crate::marketplaces::connection::Status;
 use crate::seal::Sealer;
 use crate::settings::{MarketplaceSettings, Secret, Settings};
@@ -66,9 +67,8 @@ impl Connections {
     pub async fn refresh(&self) -> Result<(), DbError> {
         let inner = &self.0;
         let mut state = inner.state.lock().await;
-        let now = inner.kit.clock.now();
         let mut reader = inner.db.read().await?;
-        let read = read(&mut reader.conn(), &inner.settings, Some(&inner.sealer), now).await?;
+        let read = read(&mut reader.conn(), &inner.kit, &inner.settings, Some(&inner.sealer)).await?;
         drop(reader);
         let mut live = Vec::with_capacity(read.connections.len());
         let mut made = HashMap::new();
@@ -112,7 +112,8 @@ pub fn stored(text: &str) -> Result<Map<String, Value>, DbError> {
     serde_json::from_str(text).map_err(|_| DbError::inconsistent("marketplaces", "api_settings", text))
 }
 
-async fn read(conn: &mut Conn<'_>, settings: &Settings, sealer: Option<&Sealer>, now: Timestamp) -> Result<Read, DbError> {
+async fn read(conn: &mut Conn<'_>, kit: &Kit, settings: &Settings, sealer: Option<&Sealer>) -> Result<Read, DbError> {
+    let (now, catalogue) = (kit.clock.now(), kit.registry.catalogue());
     let mark = marketplaces::mark(conn).await?;
     let places = products::locations(conn).await?;
     let declared = with_store(&settings.marketplaces);
@@ -127,7 +128,7 @@ async fn read(conn: &mut Conn<'_>, settings: &Settings, sealer: Option<&Sealer>,
             continue;
         }
         let own = all_secrets.iter().filter(|secret| secret.marketplace_id == row.id && secret.not_before <= now);
-        match one(&row, file, own, settings, sealer, &places) {
+        match one(&row, file, own, settings, sealer, &places, catalogue) {
             Ok(made) => connections.push(made),
             Err(error) => tracing::error!(marketplace = %row.code, %error, "cannot be served as it is stored"),
         }
@@ -142,6 +143,7 @@ fn one<'a>(
     settings: &Settings,
     sealer: Option<&Sealer>,
     places: &[(LocationId, String)],
+    catalogue: &Catalogue,
 ) -> Result<(Connection, Made), SetupError> {
     let mut entry = effective(&row.code, file, &row.api_settings, settings)?;
     let mut used = Vec::new();
@@ -156,7 +158,7 @@ fn one<'a>(
         }
     }
     entry.secrets.extend(added);
-    let mut made = connection(&entry, places, settings.push.min_gap(), row.id, row.feed_since)?;
+    let mut made = connection(catalogue, &entry, places, settings.push.min_gap(), (row.id, row.feed_since))?;
     if made.status == Status::Active {
         made.status = Status::parse(&row.status).unwrap_or(Status::Paused);
     }
@@ -182,7 +184,7 @@ pub fn effective(
 
 /// The connections as a running hub has them, for commands beside it that only look; secrets stay sealed.
 pub async fn look(kit: &Kit, conn: &mut Conn<'_>, settings: &Settings) -> Result<(), DbError> {
-    let read = read(conn, settings, None, kit.clock.now()).await?;
+    let read = read(conn, kit, settings, None).await?;
     kit.registry.put(read.connections.into_iter().map(|(connection, _)| Arc::new(connection)).collect());
     Ok(())
 }

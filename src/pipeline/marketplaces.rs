@@ -52,10 +52,8 @@ impl From<SetupError> for MarketplaceError {
     fn from(error: SetupError) -> Self {
         let one = |key: &str, message: String| Self::Invalid(vec![(key.to_owned(), message)]);
         match error {
-            SetupError::UnknownAdapter { known, .. } => one("adapter", format!("there is no such adapter; there are {known}")),
-            SetupError::UnknownSecret { name, known, .. } => {
-                one(&format!("secrets.{name}"), format!("the adapter has no such secret; it has {known}"))
-            }
+            SetupError::UnknownAdapter { why, .. } => one("adapter", why),
+            SetupError::UnknownName { key, why, .. } => one(&key, why),
             SetupError::UnknownScheme { known, .. } => {
                 one("account.scheme", format!("there is no such scheme; there are {known}"))
             }
@@ -99,7 +97,7 @@ async fn store(
     declared_in: &str,
 ) -> Result<(), MarketplaceError> {
     let places = products::locations(&mut tx.conn).await?;
-    let made = connection(entry, &places, settings.push.min_gap(), id, Timestamp::default())?;
+    let made = connection(tx.kit.registry.catalogue(), entry, &places, settings.push.min_gap(), (id, Timestamp::default()))?;
     let account = Value::Object(made.account.clone()).to_string();
     let declared = Declared {
         id,
@@ -319,7 +317,8 @@ impl Command for RotateSecret {
         }
         let entry = effective(&self.code, file, &row.api_settings, &self.settings)?;
         let places: Vec<(LocationId, String)> = products::locations(&mut tx.conn).await?;
-        let made = connection(&entry, &places, self.settings.push.min_gap(), row.id, row.feed_since)?;
+        let made =
+            connection(tx.kit.registry.catalogue(), &entry, &places, self.settings.push.min_gap(), (row.id, row.feed_since))?;
         known_secret(&made, &self.new.name)?;
         let kept = keep(tx, row.id, &self.new, &self.sealer, &self.actor).await?;
         let until = tx.now.plus(self.overlap);

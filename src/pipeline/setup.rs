@@ -17,9 +17,10 @@ use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::order::Fulfilment;
 use crate::domain::rule::{Rounding, Rule};
 use crate::domain::time::Timestamp;
+use crate::marketplaces::catalogue::{self, Catalogue};
 use crate::marketplaces::connection::{Policy, STORE, Status, scheme_name};
 use crate::marketplaces::scheme::{KeyForm, Scheme};
-use crate::marketplaces::{Adapter, Connection, Kind, PushStyle, StockFeed, registry, schemes};
+use crate::marketplaces::{Adapter, Connection, Kind, PushStyle, StockFeed, schemes};
 use crate::settings::{
     self, Fault, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride, Settings,
 };
@@ -33,10 +34,11 @@ pub struct Declare {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    #[error("marketplaces.{code}: there is no adapter {adapter:?}; there are {known}")]
-    UnknownAdapter { code: String, adapter: String, known: String },
-    #[error("marketplaces.{code}: the adapter {adapter} has no secret {name:?}; it has {known}")]
-    UnknownSecret { code: String, adapter: String, name: String, known: String },
+    #[error("marketplaces.{code}.adapter: {why}")]
+    UnknownAdapter { code: String, why: String },
+    /// Of a value of its account or of a secret.
+    #[error("marketplaces.{code}.{key}: {why}")]
+    UnknownName { code: String, key: String, why: String },
     #[error("marketplaces.{code}.account.scheme: there is no scheme {name:?}; there are {known}")]
     UnknownScheme { code: String, name: String, known: String },
     #[error("marketplaces.{code}: base_url is needed to push to it")]
@@ -108,26 +110,28 @@ pub async fn look(kit: &Kit, conn: &mut Conn<'_>, settings: &Settings) -> Result
 }
 
 pub(super) fn connection(
+    catalogue: &Catalogue,
     settings: &MarketplaceSettings,
     places: &[(LocationId, String)],
     min_gap: Duration,
-    id: MarketplaceId,
-    feed_since: Timestamp,
+    (id, feed_since): (MarketplaceId, Timestamp),
 ) -> Result<Connection, SetupError> {
     let code = settings.code.clone();
     let name = settings.adapter.clone().unwrap_or_default();
-    let adapter = registry::adapter(&name).ok_or_else(|| SetupError::UnknownAdapter {
-        code: code.clone(),
-        adapter: name.clone(),
-        known: registry::adapters().iter().map(|a| a.id()).collect::<Vec<_>>().join(", "),
-    })?;
+    let adapter = catalogue
+        .for_account(&name, &settings.account)
+        .ok_or_else(|| SetupError::UnknownAdapter { code: code.clone(), why: catalogue.unknown(&name) })?;
     let traits = adapter.traits().clone();
-    if let Some(unknown) = settings.secrets.keys().find(|name| !adapter.secrets().contains(&name.as_str())) {
-        let known = if adapter.secrets().is_empty() { "none".into() } else { adapter.secrets().join(", ") };
-        return Err(SetupError::UnknownSecret { code, adapter: name, name: unknown.clone(), known });
+    let secrets = settings.secrets.keys().map(String::as_str);
+    if let Some((key, why)) = catalogue::unknown_names(&*adapter, &settings.account, secrets).into_iter().next() {
+        return Err(SetupError::UnknownName { code, key, why });
     }
     let policy = policy(&settings.policy, &traits, min_gap);
-    if traits.push == PushStyle::Request && policy.push_enabled && settings.base_url.is_none() {
+    if traits.push == PushStyle::Request
+        && policy.push_enabled
+        && settings.base_url.is_none()
+        && adapter.about().base_url.is_none()
+    {
         return Err(SetupError::NoBaseUrl { code });
     }
     let schemes = schemes(settings, &*adapter)?;
@@ -161,7 +165,7 @@ impl Declare {
         places: &[(LocationId, String)],
     ) -> Result<(), SetupError> {
         let id = tx.id();
-        let made = connection(settings, places, self.min_gap, id, Timestamp::default())?;
+        let made = connection(tx.kit.registry.catalogue(), settings, places, self.min_gap, (id, Timestamp::default()))?;
         let account = serde_json::Value::Object(settings.account.clone()).to_string();
         let declared = Declared {
             id,
@@ -242,8 +246,9 @@ fn policy(set: &PolicySettings, traits: &crate::marketplaces::Traits, min_gap: D
             None => traits.own_cancel_restock,
         },
         // The adapter's own minimum counts where it is longer.
-        min_gap: set.min_gap_ms.map_or(min_gap, Duration::from_millis),
+        min_gap: set.min_gap_ms.map_or(min_gap, Duration::from_millis).max(traits.min_gap),
         push_enabled: set.push_enabled.unwrap_or(true) && traits.kind != Kind::Storefront,
+        count_unpaid: set.count_unpaid,
         drift_policy: set.drift_policy.unwrap_or(settings::DriftPolicy::HubWins),
         rule: rule(&set.rule),
     }

@@ -178,7 +178,7 @@ pub fn judge(schemes: &[Scheme], claim: &Claim<'_>) -> Result<Proof, Rejection> 
     place::client(scheme, claim)?;
     let (signature, key_id, id) = match scheme.algorithm {
         // The address was the proof.
-        Algorithm::Unsigned => (String::new(), place::path_key_id(claim), None),
+        Algorithm::Unsigned => (String::new(), place::path_key_id(scheme, claim), None),
         _ => signed(scheme, claim)?,
     };
     place::account(scheme, claim)?;

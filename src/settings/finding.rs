@@ -9,9 +9,9 @@ const SHOWN_MAX: usize = 100;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) source: Arc<str>,
-    pub(super) line: Option<u32>,
+pub(crate) struct Origin {
+    pub(crate) source: Arc<str>,
+    pub(crate) line: Option<u32>,
 }
 
 /// One reason why the configuration is refused.
@@ -43,15 +43,15 @@ pub struct SettingsError {
 }
 
 impl Origin {
-    pub(super) fn of(source: &str, line: Option<u32>) -> Self {
+    pub(crate) fn of(source: &str, line: Option<u32>) -> Self {
         Self { source: source.into(), line }
     }
 
-    pub(super) fn fault(&self, key: impl Into<String>, message: impl Into<String>) -> Fault {
+    pub(crate) fn fault(&self, key: impl Into<String>, message: impl Into<String>) -> Fault {
         Fault { source: self.source.to_string(), line: self.line, key: key.into(), message: message.into() }
     }
 
-    pub(super) fn warning(&self, key: impl Into<String>, message: impl Into<String>) -> Warning {
+    pub(crate) fn warning(&self, key: impl Into<String>, message: impl Into<String>) -> Warning {
         Warning { source: self.source.to_string(), line: self.line, key: key.into(), message: message.into() }
     }
 }
@@ -97,18 +97,18 @@ fn lines(faults: &[Fault]) -> String {
 }
 
 /// A key as it may be printed: a quoted TOML key can hold line ends and terminal escapes.
-pub(super) fn shown_key(key: &str) -> String {
+pub(crate) fn shown_key(key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     if bare { key.to_owned() } else { format!("\"{}\"", key.escape_debug()) }
 }
 
 /// `server` + `bind` → `server.bind`.
-pub(super) fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { shown_key(key) } else { format!("{path}.{}", shown_key(key)) }
 }
 
 /// The candidate that was probably meant, if any is near enough not to mislead.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     // Measuring the distance of a very long word costs time and never finds anything.
     if word.len() > 64 {

@@ -8,30 +8,32 @@
 //! A list of marketplaces in a later file adds to the earlier ones; an entry with a known code adjusts that marketplace. Every
 //! other list is replaced as a whole.
 
+mod adapters;
 mod api;
 mod check;
 mod choice;
 mod cidr;
 mod duration;
-mod finding;
+pub(crate) mod finding;
 mod limits;
 mod mail;
 mod marketplace;
-mod parse;
+pub(crate) mod parse;
 mod policy;
 mod print;
 mod realtime;
 mod secret;
-mod section;
+pub(crate) mod section;
 mod sections;
 mod source;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub use adapters::AdapterSettings;
 pub use check::weak_secret;
 pub use choice::{DriftPolicy, Fulfilment, LogFormat, MailTls, OwnCancelRestock, OwnSalesDecrement, Rounding, StockFeed};
 pub use cidr::{Cidr, CidrError};
@@ -48,6 +50,7 @@ pub use sections::{
 };
 pub use source::Env;
 
+use crate::marketplaces::catalogue::Catalogue;
 use section::{Context, Section};
 use tree::{Table, Value};
 
@@ -73,7 +76,10 @@ pub struct Settings {
     pub bus: BusSettings,
     pub events: EventSettings,
     pub mail: MailSettings,
+    pub adapters: AdapterSettings,
     pub marketplaces: Vec<MarketplaceSettings>,
+    /// The adapters there are: the program's own and those of `adapters.dir`.
+    pub catalogue: Catalogue,
     effective: String,
 }
 
@@ -122,6 +128,7 @@ impl Settings {
         let bus = s.table("bus", BusSettings::read);
         let events = s.table("events", EventSettings::read);
         let mail = s.table("mail", MailSettings::read);
+        let adapters = s.table("adapters", AdapterSettings::read);
         let allow_private = security.as_ref().is_none_or(|security| security.allow_private_targets);
         let marketplaces = marketplace::read_all(s, allow_private);
         Some(Self {
@@ -139,7 +146,9 @@ impl Settings {
             bus: bus?,
             events: events?,
             mail: mail?,
+            adapters: adapters?,
             marketplaces,
+            catalogue: Catalogue::built_in(),
             effective: String::new(),
         })
     }
@@ -175,10 +184,11 @@ impl Layers {
         let layer = source::from_env(env, &mut self.faults);
         self.faults.extend(marketplace::duplicates(&layer));
         tree::merge(&mut self.tree, layer);
-        let mut context = Context { env, faults: self.faults, warnings: Vec::new(), secrets: Vec::new(), known: self.known };
+        let mut context = Context::new(env, self.faults, self.known);
         let nowhere = finding::Origin::of(DEFAULTS_NAME, None);
-        let settings = context.read("", &nowhere, &self.tree, Settings::read);
-        if let Some(settings) = &settings {
+        let mut settings = context.read("", &nowhere, &self.tree, Settings::read);
+        if let Some(settings) = &mut settings {
+            adapters::check(settings, &self.tree, &mut context);
             check::check(settings, &self.tree, &mut context);
             limits::check(settings, &self.tree, &mut context);
         }

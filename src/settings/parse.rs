@@ -11,7 +11,7 @@ fn expected<T>(what: &str, node: &Node) -> Result<T, String> {
     Err(format!("expected {what}, found {}", node.value.kind()))
 }
 
-pub(super) fn text(node: &Node) -> Result<String, String> {
+pub(crate) fn text(node: &Node) -> Result<String, String> {
     match (&node.value, &node.raw) {
         (Value::Text(text), _) => Ok(text.clone()),
         // From the environment `1234` is text where text is asked for.
@@ -20,7 +20,7 @@ pub(super) fn text(node: &Node) -> Result<String, String> {
     }
 }
 
-pub(super) fn boolean(node: &Node) -> Result<bool, String> {
+pub(crate) fn boolean(node: &Node) -> Result<bool, String> {
     match node.value {
         Value::Boolean(flag) => Ok(flag),
         _ => expected("true or false", node),
@@ -28,7 +28,7 @@ pub(super) fn boolean(node: &Node) -> Result<bool, String> {
 }
 
 /// A whole number within `range`.
-pub(super) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Node) -> Result<T, String> {
+pub(crate) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Node) -> Result<T, String> {
     move |node| {
         let Value::Integer(number) = node.value else { return expected("a whole number", node) };
         let fits = range.contains(&number).then(|| T::try_from(number).ok()).flatten();
@@ -37,7 +37,7 @@ pub(super) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Nod
 }
 
 /// A whole number within `range`, or `"none"`.
-pub(super) fn whole_or_none<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Node) -> Result<Option<T>, String> {
+pub(crate) fn whole_or_none<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Node) -> Result<Option<T>, String> {
     move |node| match &node.value {
         Value::Text(word) if word == "none" => Ok(None),
         Value::Integer(_) => whole(range.clone())(node).map(Some),
@@ -46,7 +46,7 @@ pub(super) fn whole_or_none<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl
 }
 
 /// `true`, `false` or `"auto"`.
-pub(super) fn boolean_or_auto(node: &Node) -> Result<Option<bool>, String> {
+pub(crate) fn boolean_or_auto(node: &Node) -> Result<Option<bool>, String> {
     match &node.value {
         Value::Boolean(flag) => Ok(Some(*flag)),
         Value::Text(word) if word == "auto" => Ok(None),
@@ -55,7 +55,7 @@ pub(super) fn boolean_or_auto(node: &Node) -> Result<Option<bool>, String> {
 }
 
 /// A span of time as text, at least `least`.
-pub(super) fn duration(least: Duration) -> impl Fn(&Node) -> Result<Duration, String> {
+pub(crate) fn duration(least: Duration) -> impl Fn(&Node) -> Result<Duration, String> {
     move |node| {
         let Value::Text(text) = &node.value else { return expected("text with a unit, like \"30s\"", node) };
         let span = parse_duration(text).map_err(|error| error.to_string())?;
@@ -64,7 +64,7 @@ pub(super) fn duration(least: Duration) -> impl Fn(&Node) -> Result<Duration, St
 }
 
 /// A list; every item that `item` refuses is named.
-pub(super) fn list<T>(item: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Node) -> Result<Vec<T>, String> {
+pub(crate) fn list<T>(item: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Node) -> Result<Vec<T>, String> {
     move |node| {
         let texts: Vec<&str> = match (&node.value, &node.raw) {
             (Value::List(items), _) => items.iter().map(text_in_list).collect::<Result<_, _>>()?,
@@ -94,10 +94,10 @@ fn text_in_list(node: &Node) -> Result<&str, String> {
 }
 
 /// Where the server listens when the setting is faulty: loopback, so that no check adds a fault of its own.
-pub(super) const BIND_PLACEHOLDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(crate) const BIND_PLACEHOLDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// `127.0.0.1:8080`, `[::1]:8080`. Names are not resolved: what a hub listens on must not depend on a name server.
-pub(super) fn bind(node: &Node) -> Result<SocketAddr, String> {
+pub(crate) fn bind(node: &Node) -> Result<SocketAddr, String> {
     let text = text(node)?;
     if let Ok(address) = text.parse() {
         return Ok(address);

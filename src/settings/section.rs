@@ -9,39 +9,43 @@ use super::source::Env;
 use super::tree::{Node, Table, Value};
 
 /// A secret that the configuration names, remembered for the checks and for printing.
-pub(super) struct SecretUse {
+pub(crate) struct SecretUse {
     /// Like `marketplaces.uzum.secrets.webhook_secret[0]`.
-    pub(super) path: String,
-    pub(super) at: Origin,
+    pub(crate) path: String,
+    pub(crate) at: Origin,
     /// Written in a file as it is, rather than referred to.
-    pub(super) is_literal: bool,
+    pub(crate) is_literal: bool,
     /// The reference, without the value.
-    pub(super) reference: String,
-    pub(super) secret: Secret,
+    pub(crate) reference: String,
+    pub(crate) secret: Secret,
 }
 
 /// What reading needs and what it finds.
-pub(super) struct Context<'e> {
-    pub(super) env: &'e Env,
-    pub(super) faults: Vec<Fault>,
-    pub(super) warnings: Vec<Warning>,
-    pub(super) secrets: Vec<SecretUse>,
+pub(crate) struct Context<'e> {
+    pub(crate) env: &'e Env,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) secrets: Vec<SecretUse>,
     /// Dotted keys of the built-in defaults, to say where a misplaced key belongs.
-    pub(super) known: BTreeSet<String>,
+    pub(crate) known: BTreeSet<String>,
 }
 
 /// One table being read.
-pub(super) struct Section<'t, 'c, 'e> {
-    pub(super) context: &'c mut Context<'e>,
-    pub(super) path: String,
-    pub(super) at: Origin,
+pub(crate) struct Section<'t, 'c, 'e> {
+    pub(crate) context: &'c mut Context<'e>,
+    pub(crate) path: String,
+    pub(crate) at: Origin,
     table: &'t Table,
     asked: Vec<&'static str>,
 }
 
 impl<'e> Context<'e> {
+    pub(crate) fn new(env: &'e Env, faults: Vec<Fault>, known: BTreeSet<String>) -> Self {
+        Self { env, faults, warnings: Vec::new(), secrets: Vec::new(), known }
+    }
+
     /// Reads `table`, then reports the keys that `read` did not ask for.
-    pub(super) fn read<'t, T>(
+    pub(crate) fn read<'t, T>(
         &mut self,
         path: &str,
         at: &Origin,
@@ -76,7 +80,7 @@ impl<'e> Context<'e> {
 }
 
 impl<'t, 'e> Section<'t, '_, 'e> {
-    pub(super) fn node(&mut self, key: &'static str) -> Option<&'t Node> {
+    pub(crate) fn node(&mut self, key: &'static str) -> Option<&'t Node> {
         self.asked.push(key);
         self.table.get(key)
     }
@@ -86,13 +90,13 @@ impl<'t, 'e> Section<'t, '_, 'e> {
         self.table
     }
 
-    pub(super) fn fault(&mut self, key: &str, at: &Origin, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, key: &str, at: &Origin, message: impl Into<String>) {
         let fault = at.fault(join(&self.path, key), message);
         self.context.faults.push(fault);
     }
 
     /// A key that may be left out.
-    pub(super) fn opt<T>(&mut self, key: &'static str, parse: impl FnOnce(&Node) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn opt<T>(&mut self, key: &'static str, parse: impl FnOnce(&Node) -> Result<T, String>) -> Option<T> {
         let node = self.node(key)?;
         match parse(node) {
             Ok(value) => Some(value),
@@ -104,11 +108,11 @@ impl<'t, 'e> Section<'t, '_, 'e> {
     }
 
     /// A key that the defaults hold.
-    pub(super) fn need<T: Default>(&mut self, key: &'static str, parse: impl FnOnce(&Node) -> Result<T, String>) -> T {
+    pub(crate) fn need<T: Default>(&mut self, key: &'static str, parse: impl FnOnce(&Node) -> Result<T, String>) -> T {
         self.need_or(key, T::default(), parse)
     }
 
-    pub(super) fn need_or<T>(&mut self, key: &'static str, placeholder: T, parse: impl FnOnce(&Node) -> Result<T, String>) -> T {
+    pub(crate) fn need_or<T>(&mut self, key: &'static str, placeholder: T, parse: impl FnOnce(&Node) -> Result<T, String>) -> T {
         if !self.table.contains_key(key) {
             let at = self.at.clone();
             self.fault(key, &at, "is missing");
@@ -117,7 +121,7 @@ impl<'t, 'e> Section<'t, '_, 'e> {
     }
 
     /// A table below this one. Where the source has something else there, the fault is recorded and nothing is read.
-    pub(super) fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'t, '_, 'e>) -> T) -> Option<T> {
+    pub(crate) fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'t, '_, 'e>) -> T) -> Option<T> {
         let node = self.node(key)?;
         let Value::Table(table) = &node.value else {
             self.fault(key, &node.at, format!("expected a table, found {}", node.value.kind()));
@@ -127,7 +131,7 @@ impl<'t, 'e> Section<'t, '_, 'e> {
     }
 
     /// A table whose keys are the user's own.
-    pub(super) fn free_table(&mut self, key: &'static str) -> Option<&'t Table> {
+    pub(crate) fn free_table(&mut self, key: &'static str) -> Option<&'t Table> {
         let node = self.node(key)?;
         match &node.value {
             Value::Table(table) => Some(table),
@@ -138,8 +142,29 @@ impl<'t, 'e> Section<'t, '_, 'e> {
         }
     }
 
+    /// A list of tables below this one; each is read by itself.
+    pub(crate) fn tables<T>(&mut self, key: &'static str, read: impl Fn(&mut Section<'t, '_, 'e>) -> T) -> Vec<T> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Value::List(items) = &node.value else {
+            self.fault(key, &node.at, format!("expected a list of tables, found {}", node.value.kind()));
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{}[{index}]", join(&self.path, key));
+            match &item.value {
+                Value::Table(table) => all.push(self.context.read(&path, &item.at, table, &read)),
+                other => {
+                    let fault = item.at.fault(path, format!("expected a table, found {}", other.kind()));
+                    self.context.faults.push(fault);
+                }
+            }
+        }
+        all
+    }
+
     /// One secret; "" stands for none.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         let node = self.node(key)?;
         let path = join(&self.path, key);
         match super::parse::text(node) {
@@ -153,13 +178,13 @@ impl<'t, 'e> Section<'t, '_, 'e> {
     }
 
     /// A list of secrets.
-    pub(super) fn secrets(&mut self, key: &'static str) -> Vec<Secret> {
+    pub(crate) fn secrets(&mut self, key: &'static str) -> Vec<Secret> {
         let path = join(&self.path, key);
         self.node(key).map(|node| self.context.secret_list(&path, node, false)).unwrap_or_default()
     }
 
     /// A URL that may be given by reference, because it may hold a password.
-    pub(super) fn url(&mut self, key: &'static str, schemes: &[&str], may_be_empty: bool) -> ConnectionUrl {
+    pub(crate) fn url(&mut self, key: &'static str, schemes: &[&str], may_be_empty: bool) -> ConnectionUrl {
         let url = self.need(key, super::parse::text);
         let at = self.table.get(key).map_or_else(|| self.at.clone(), |node| node.at.clone());
         let url = match SecretRef::parse(&url) {
@@ -187,7 +212,7 @@ impl<'t, 'e> Section<'t, '_, 'e> {
 
 impl Context<'_> {
     /// A secret or a list of them. Values are never part of a message.
-    pub(super) fn secret_list(&mut self, path: &str, node: &Node, single_allowed: bool) -> Vec<Secret> {
+    pub(crate) fn secret_list(&mut self, path: &str, node: &Node, single_allowed: bool) -> Vec<Secret> {
         let expected = if single_allowed { "a reference or a list of them" } else { "a list of references" };
         match (&node.value, &node.raw) {
             (Value::List(items), _) => {

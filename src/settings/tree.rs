@@ -8,10 +8,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::finding::{Fault, Origin, join};
 
-pub(super) type Table = BTreeMap<String, Node>;
+pub(crate) type Table = BTreeMap<String, Node>;
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Integer(i64),
     Float(f64),
@@ -23,16 +23,16 @@ pub(super) enum Value {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) at: Origin,
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) at: Origin,
     /// The text of an environment variable as it was given: `1234` may be meant as text, which only the reader of the key knows.
-    pub(super) raw: Option<String>,
+    pub(crate) raw: Option<String>,
 }
 
 impl Value {
     /// The kind, as people call it.
-    pub(super) const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "a whole number",
@@ -46,7 +46,7 @@ impl Value {
 }
 
 /// Parses one TOML document. Faults are added to `faults`; what could be read is returned all the same.
-pub(super) fn parse(source: &str, text: &str, faults: &mut Vec<Fault>) -> Table {
+pub(crate) fn parse(source: &str, text: &str, faults: &mut Vec<Fault>) -> Table {
     let lines = Lines::of(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reader = Converter { source: Origin::of(source, None), lines, faults: Vec::new() };
@@ -64,7 +64,7 @@ pub(super) fn parse(source: &str, text: &str, faults: &mut Vec<Fault>) -> Table 
 }
 
 /// Reads the value of an environment variable: TOML where it is TOML, else text.
-pub(super) fn parse_value(at: Origin, key: &str, raw: &str) -> Node {
+pub(crate) fn parse_value(at: Origin, key: &str, raw: &str) -> Node {
     let mut reader = Converter { source: at.clone(), lines: Lines::none(), faults: Vec::new() };
     let value = DeValue::parse(raw).ok().and_then(|value| reader.value(key, value.into_inner()));
     // What is TOML but not a value of ours (a number of forty digits) is text: it may be a token.
@@ -73,7 +73,7 @@ pub(super) fn parse_value(at: Origin, key: &str, raw: &str) -> Node {
 }
 
 /// Where the value of `section.key` came from.
-pub(super) fn origin(tree: &Table, dotted: &str) -> Origin {
+pub(crate) fn origin(tree: &Table, dotted: &str) -> Origin {
     let (section, key) = dotted.split_once('.').unwrap_or((dotted, ""));
     let section = tree.get(section);
     let node = match section.map(|node| &node.value) {
@@ -84,7 +84,7 @@ pub(super) fn origin(tree: &Table, dotted: &str) -> Origin {
 }
 
 /// Lays `over` on `base`: tables by key, marketplaces by code, everything else as a whole.
-pub(super) fn merge(base: &mut Table, over: Table) {
+pub(crate) fn merge(base: &mut Table, over: Table) {
     for (key, node) in over {
         match (base.get_mut(&key), node) {
             (Some(Node { value: Value::Table(below), .. }), Node { value: Value::Table(above), .. }) => merge(below, above),

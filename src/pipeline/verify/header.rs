@@ -199,7 +199,9 @@ const KEPT_MAX: usize = 24;
 
 /// The kept headers as a JSON object.
 pub(super) fn kept(headers: &Headers, scheme: &Scheme) -> String {
-    let wanted = |name: &str| KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let wanted = |name: &str| {
+        scheme.keeps.contains(&name) || KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
     // The signature is kept apart; a static token is the secret itself.
     let secret = |name: &str| name == scheme.header || name.contains("token") || name.contains("secret") || name.contains("hmac");
     let mut object = Map::new();

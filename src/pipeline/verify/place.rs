@@ -10,13 +10,13 @@ use super::{Claim, Rejection};
 use crate::marketplaces::scheme::{Algorithm, Scheme};
 use crate::settings::{Cidr, Secret};
 
-fn path_secrets<'a>(claim: &Claim<'a>) -> &'a [Secret] {
-    claim.secrets.get(Scheme::PATH_SECRET).map_or(&[], Vec::as_slice)
+fn path_secrets<'a>(scheme: &Scheme, claim: &Claim<'a>) -> &'a [Secret] {
+    claim.secrets.get(scheme.path_secret).map_or(&[], Vec::as_slice)
 }
 
 /// A connection with a secret path is heard there alone; one that signs nothing must have it.
 pub(super) fn path(scheme: &Scheme, claim: &Claim<'_>) -> Result<(), Rejection> {
-    match (path_secrets(claim), scheme.algorithm) {
+    match (path_secrets(scheme, claim), scheme.algorithm) {
         ([], Algorithm::Unsigned) => Err(Rejection::NoSecret),
         ([], _) => Ok(()),
         (secrets, _) => path_match(secrets, claim).map(drop).ok_or(Rejection::WrongPath),
@@ -36,8 +36,8 @@ fn path_match<'a>(secrets: &'a [Secret], claim: &Claim<'_>) -> Option<&'a Secret
     found
 }
 
-pub(super) fn path_key_id(claim: &Claim<'_>) -> String {
-    path_match(path_secrets(claim), claim).map_or(String::new(), |secret| secret.fingerprint().chars().take(8).collect())
+pub(super) fn path_key_id(scheme: &Scheme, claim: &Claim<'_>) -> String {
+    path_match(path_secrets(scheme, claim), claim).map_or(String::new(), |secret| secret.fingerprint().chars().take(8).collect())
 }
 
 /// The ranges the account names replace the scheme's own, which a sender may change.

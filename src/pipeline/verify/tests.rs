@@ -21,6 +21,7 @@ fn connection(secrets: &[&str]) -> Arc<Connection> {
         own_cancel_restock: None,
         min_gap: Duration::ZERO,
         push_enabled: true,
+        count_unpaid: None,
         drift_policy: crate::settings::DriftPolicy::HubWins,
         rule: Rule::default(),
     };

@@ -16,8 +16,8 @@ fn marketplaces_are_named_well_and_once() {
         (&shop("stock_feed = \"order\""), "did you mean orders?"),
         (&shop("name = \" x\""), "marketplaces.uzum.name: must have 1 to 100"),
         (
-            &shop("[marketplaces.account]\nsince = 2026-01-01"),
-            "marketplaces.uzum.account.since: a date or time must be written as text",
+            &shop("[marketplaces.account]\ntrust = 2026-01-01"),
+            "marketplaces.uzum.account.trust: a date or time must be written as text",
         ),
     ] {
         let message = fault(text);

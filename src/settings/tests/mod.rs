@@ -90,7 +90,7 @@ fn the_example_marketplace_loads() {
     assert_eq!(warnings, []);
     let uzum = settings.marketplaces.first().unwrap();
     assert_eq!((uzum.code.as_str(), uzum.stock_feed), ("uzum", Some(StockFeed::Delta)));
-    assert_eq!(uzum.account.get("shop_id"), Some(&serde_json::json!(4711)));
+    assert_eq!(uzum.account.get("read"), Some(&serde_json::json!(true)));
     assert_eq!(uzum.secrets.get("webhook_secret").map(Vec::len), Some(2));
     assert_eq!(uzum.secret("webhook_secret").unwrap().expose(), GOOD);
     assert_eq!(uzum.policy.clock_tolerance.unwrap().as_secs(), 2);

@@ -13,7 +13,7 @@ use stockhub::marketplaces::call::AccessToken;
 use stockhub::marketplaces::call::StockRow;
 use stockhub::marketplaces::wire::Method;
 use stockhub::marketplaces::{
-    Abilities, Adapter, Answer, Ask, Call, Connection, Incoming, Limit, Moment, Outcome, PushItem, Pushed, Reading, Refs,
+    Abilities, About, Adapter, Answer, Ask, Call, Connection, Incoming, Limit, Moment, Outcome, PushItem, Pushed, Reading, Refs,
     Request, Scheme, Told, Traits, Unreadable, Verdict,
 };
 use stockhub::settings::Secret;
@@ -81,6 +81,10 @@ impl Adapter for Scripted {
 
     fn traits(&self) -> &Traits {
         &self.traits
+    }
+
+    fn about(&self) -> About {
+        About::default()
     }
 
     fn schemes(&self) -> &[Scheme] {

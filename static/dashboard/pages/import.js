@@ -1,0 +1,52 @@
+// Products and listings as CSV: choose a file, see what it would do, then do it.
+
+import { call, download } from "../api.js";
+import { count, plural } from "../format.js";
+import { act, card, choice, confirmed, h, head, icon, stat, table, toast } from "../ui.js";
+
+export const title = "Import and export";
+export const load = async () => ({});
+
+const KINDS = { products: "Products", listings: "Listings" };
+
+export function view(_, ctx) {
+  const kind = KINDS[ctx.query.get("kind")] ? ctx.query.get("kind") : "products";
+  const { state } = ctx;
+  return [
+    head("Import and export", { back: ["#/products", "Products"], sub: "The exported file is the format of the import: download, change it in a spreadsheet, and bring it back." }),
+    choice("What", Object.entries(KINDS), kind, (value) => ((state.file = state.preview = null), ctx.ask({ kind: value }))),
+    card("Download", {}, h("div", { class: "actions" }, act(`Download ${KINDS[kind].toLowerCase()}`, () => download(`/v1/admin/${kind}/export`, `${kind}.csv`), { name: "file" }))),
+    card("Bring in", { note: "Nothing is changed before you have seen what would be." },
+      h("div", { class: "field" }, h("label", { for: "csv" }, "CSV file"), h("input", { id: "csv", type: "file", accept: ".csv,text/csv", onchange: ({ target }) => target.files[0] && look(target.files[0], kind, ctx) })),
+      state.preview ? preview(state.preview, kind, ctx) : null),
+  ];
+}
+
+async function look(file, kind, ctx) {
+  ctx.state.file = await file.text();
+  try {
+    ctx.state.preview = await send(ctx.state.file, kind, true);
+  } catch (error) {
+    ctx.state.preview = { errors: error.errors?.map(({ field, message }) => ({ line: null, field, message })) ?? [], failed: error.detail ?? error.message };
+    if (!ctx.state.preview.errors.length) ctx.state.preview.errors = [{ line: null, field: "", message: ctx.state.preview.failed }];
+  }
+  ctx.redraw();
+}
+
+const send = (text, kind, dry, confirm) => call("POST", `/v1/admin/${kind}/import`, { body: text, kind: "text/csv", query: { dry_run: dry ? "true" : null, confirm } });
+
+function preview(result, kind, ctx) {
+  const wrong = result.errors?.length ?? 0;
+  return [
+    result.rows === undefined ? null : h("div", { class: "stats" }, stat("Rows", count(result.rows)), stat("New", count(result.created), { tone: "good" }), stat("Changed", count(result.updated)), stat("As before", count(result.unchanged)), stat("Wrong", count(wrong), { tone: wrong ? "bad" : null })),
+    wrong ? table("What is wrong", [["Line", (e) => e.line ?? "–", { num: true }], ["Column", (e) => h("span", { class: "mono" }, e.field)], ["What is wrong", (e) => e.message]], result.errors) : null,
+    wrong ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, "Mend these lines and choose the file again. Nothing was changed."))
+      : h("div", { class: "actions" }, act(`Bring in ${plural(result.created + result.updated, "row")}`, async () => {
+        const done = await confirmed((confirm) => send(ctx.state.file, kind, false, confirm));
+        if (done === false) return;
+        toast(`${plural(done.created, "row")} new, ${count(done.updated)} changed.`);
+        ctx.state.file = ctx.state.preview = null;
+        location.hash = kind === "products" ? "#/products" : "#/marketplaces";
+      }, { main: true })),
+  ];
+}

@@ -1,0 +1,128 @@
+// One channel: how it is, what it needs, and what can be done with it.
+
+import { get, getOr, patch, post } from "../api.js";
+import { form } from "../form.js";
+import { count, full, milliseconds, plural, words } from "../format.js";
+import { quantile, readMetrics } from "../metrics.js";
+import { session } from "../session.js";
+import { act, badge, card, dialog, empty, facts, go, grid, h, head, icon, num, showSecret, sure, table, toast, when, copy } from "../ui.js";
+import { fieldsOf, health, named } from "./marketplaces.js";
+
+export const title = ({ place }) => place.name;
+
+export async function load({ params, signal }) {
+  const { code } = params;
+  const list = await get("/v1/admin/marketplaces", {}, { signal });
+  const known = list.items.find((place) => place.code === code);
+  // The hub says better than we could that there is none.
+  if (!known) await get(`/v1/admin/marketplaces/${encodeURIComponent(code)}`, {}, { signal });
+  const [more, metrics, pushes, syncs, adapters] = await Promise.all([
+    getOr({}, `/v1/admin/marketplaces/${encodeURIComponent(code)}`, {}, { signal }), readMetrics(signal), get("/v1/admin/pushes", { limit: 200 }, { signal }),
+    getOr(null, "/v1/admin/sync-logs", { marketplace: code, limit: 5 }, { signal }), getOr({ items: [] }, "/v1/admin/adapters", {}, { signal }),
+  ]);
+  const place = { ...known, ...more };
+  return { place, metrics, pushes: pushes.items.filter((push) => push.marketplace === code).slice(0, 10), syncs: syncs?.items ?? null, adapter: adapters.items.find(({ id }) => id === place.adapter) };
+}
+
+export const follows = ({ type, kind, marketplace }, { params }) => type === "tick" || ((kind === "marketplace" || kind === "push" || kind === "sync") && (!marketplace || marketplace === params.code));
+
+export function view(data, ctx) {
+  const { place, metrics, adapter } = data;
+  if (ctx.query.get("doctor")) setTimeout(() => (ctx.ask({ doctor: "" }), examine(place)));
+  const { state, label, text } = health(place, metrics);
+  const admin = session.may("admin") && place.kind !== "storefront";
+  const paused = place.status === "paused";
+  return [
+    head(place.name, { back: ["#/marketplaces", "Marketplaces"], sub: text, actions: place.kind === "storefront" ? go("Open the demo store", "/store", { name: "store" }) : [
+      session.may("operator") ? act("Doctor", () => examine(place), { name: "search", title: "Try everything it needs, and say what is missing" }) : null,
+      session.may("operator") ? act("Sync", () => sync(place, ctx), { name: "refresh" }) : null,
+      admin ? act(paused ? "Resume" : "Pause", () => pause(place, ctx), { name: paused ? "play" : "pause", main: paused }) : null,
+      admin ? act("Edit", () => edit(place, adapter, ctx), { name: "edit" }) : null,
+    ] }),
+    h("div", { class: "stats" }, figures(data)),
+    grid(
+      card("Connection", {}, facts([["State", badge(state, label ? { label } : {})], ["Kind", words(place.kind)], ["Adapter", h("span", { class: "mono" }, place.adapter)], ["Feed that moves stock", words(place.stock_feed)], place.base_url ? ["Address", h("span", { class: "mono small" }, place.base_url)] : null,
+        ["Declared in", { file: "the configuration file", builtin: "the hub itself", api: "this dashboard" }[place.declared_in] ?? place.declared_in]])),
+      place.kind === "storefront" || place.kind === "manual" ? null : webhooks(place, adapter, admin)),
+    place.kind === "storefront" ? null : card("Latest pushes", { flush: true }, table("Latest pushes", [["Listing", (p) => h("span", { class: "mono" }, p.marketplace_product_id)], ["Told", (p) => num(p.quantity), { num: true }], ["Outcome", (p) => [badge(p.outcome), p.message ? h("p", { class: "soft" }, p.message) : null]], ["Status", (p) => p.status_code ?? "–", { num: true }], ["Sent", (p) => when(p.sent_at)]],
+      data.pushes, { key: (p) => p.id, instead: empty("Nothing was pushed yet", place.kind === "manual" ? "Numbers are edited by hand here." : "The first number leaves as soon as a product is listed here.", { name: "send" }) })),
+    data.syncs === null ? null : card("Latest syncs", { flush: true, actions: go("All", `#/syncs?marketplace=${place.code}`, { small: true }) }, table("Latest syncs", [["What", (s) => h("a", { href: `#/syncs/${s.id}` }, words(s.kind))], ["State", (s) => badge(s.status)], ["Calls", (s) => num(s.api_calls), { num: true }], ["Began", (s) => when(s.started_at)]], data.syncs, { key: (s) => s.id, instead: empty("No sync ran yet", "A sync compares every listing with what the marketplace shows, in whole pages.", { name: "refresh" }) })),
+    h("div", { class: "actions" }, go("Allocation rule of this marketplace", `#/settings/rules?marketplace=${place.code}`, { name: "sliders" }), go("Its webhooks", `#/webhooks?marketplace=${place.code}`, { name: "bolt" })),
+  ];
+}
+
+function figures({ place, metrics }) {
+  if (place.kind === "storefront") return [];
+  const { waiting, oldest } = health(place, metrics);
+  const lag = metrics?.histogram("push_leaves_seconds", { marketplace: place.code });
+  const tile = (label, value, sub, tone) => h("div", { class: "stat" }, h("span", { class: "stat-label" }, label), h("span", { class: `stat-value num ${tone ?? ""}`, "data-live": true }, value), h("span", { class: "stat-sub" }, sub));
+  const budget = place.rate_budget ?? place.budget ?? place.health?.rate_budget;
+  return [
+    tile("To be sent", count(waiting ?? 0), waiting ? `the oldest for ${milliseconds((oldest ?? 0) * 1_000)}` : "all caught up", waiting > 20 ? "warn" : null),
+    tile("Leaves within", milliseconds(lag?.length ? (quantile(lag, 0.99) ?? null) && quantile(lag, 0.99) * 1_000 : null), "99 of 100 numbers"),
+    tile("Pushes", count(metrics?.value("pushes_total", { marketplace: place.code }) ?? 0), "since the hub started"),
+    budget !== undefined ? tile("Calls left", typeof budget === "object" ? count(budget.remaining ?? budget.tokens) : count(budget), "before it asks us to wait") : tile("Webhooks", count(metrics?.value("webhooks_total", { marketplace: place.code }) ?? 0), "since the hub started"),
+  ];
+}
+
+function webhooks(place, adapter, admin) {
+  const address = place.webhook_url ?? `${location.origin}/webhooks/${place.code}`;
+  const names = [...new Set([...Object.keys(place.secrets ?? {}), ...((adapter?.secrets ?? []).map((key) => named(key).name))])].filter((name) => !/^\d+$/.test(name));
+  return card("Webhook and secrets", { note: place.webhook_enabled ? "Give the marketplace this address. What it sends is verified over its raw bytes." : "No secret is set yet, so its webhooks are not believed." },
+    h("div", { class: "secret" }, h("code", { tabindex: "0" }, address), act("Copy the address", () => copy(address), { small: true, name: "file", done: "Copied." })),
+    admin ? h("div", { class: "actions" }, act("Change a secret", () => rotate(place, names.length ? names : ["webhook_secret"]), { name: "key" })) : null);
+}
+
+// ---- what can be done -------------------------------------------------------------------------------------------------
+
+const MARKS = { ok: ["good", "check"], warn: ["warn", "warn"], fail: ["bad", "cross"], skip: ["", "minus"] };
+
+/** Everything the doctor found, worst first in colour, each with what to do. */
+export function checks({ checks }) {
+  return h("ul", { class: "checks" }, checks.map(({ name, status, detail, advice }) => {
+    const [tone, image] = MARKS[status] ?? MARKS.skip;
+    return h("li", {}, h("span", { class: `lead ${tone}` }, icon(image)), h("div", {}, h("p", {}, h("strong", {}, words(name)), " ", badge(status)), detail ? h("p", { class: "soft" }, detail) : null, advice ? h("p", {}, advice) : null));
+  }));
+}
+
+export async function examine(place) {
+  const found = await post(`/v1/admin/marketplaces/${place.code}/doctor`);
+  const bad = found.checks.filter(({ status }) => status === "fail").length;
+  await dialog(bad ? `${plural(bad, "thing")} to mend on ${place.name}` : `${place.name} is well`, (close) => [checks(found), h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "button main", autofocus: true, onclick: () => close() }, "Close"))], { wide: true });
+}
+
+async function sync(place, ctx) {
+  const chosen = await dialog(`Sync ${place.name}`, (close) => form([
+    { node: h("p", { class: "soft" }, "Reads every listing in whole pages, and puts right what differs. There is a pause between syncs so that the marketplace is not asked too often.") },
+    { at: "/dry_run", label: "Only look", type: "check", value: false, hint: "Say what would change, and change nothing." },
+    { at: "/force", label: "Now, whatever the pause says", type: "check", value: false },
+  ], { label: "Sync", cancel: () => close(), submit: async (body) => close(await post("/v1/admin/sync", { marketplace: place.code, ...body })) }));
+  if (chosen) location.hash = `#/syncs/${chosen.id}`;
+  else await ctx.reload();
+}
+
+async function pause(place, ctx) {
+  const paused = place.status === "paused";
+  if (!paused && !(await sure(`Pause ${place.name}?`, "Nothing is pushed to it until you resume. Its sales are still booked, so it may show too much meanwhile.", { yes: "Pause it" }))) return;
+  await post(`/v1/admin/marketplaces/${place.code}/${paused ? "resume" : "pause"}`);
+  toast(paused ? "Resumed. Its numbers are on their way." : "Paused.");
+  await ctx.reload();
+}
+
+async function edit(place, adapter, ctx) {
+  if (place.declared_in === "file") toast("It is declared in the configuration file; what stands there wins at the next start.");
+  const done = await dialog(`Edit ${place.name}`, (close) => form(fieldsOf(adapter ?? { id: place.adapter }, place), { label: "Save", cancel: () => close(), submit: async (body) => close(await patch(`/v1/admin/marketplaces/${place.code}`, body)) }), { wide: true });
+  if (done) (session.names.set(place.code, done.name ?? place.name), await ctx.reload());
+}
+
+async function rotate(place, names) {
+  const made = await dialog("Change a secret", (close) => form([
+    { at: "/name", label: "Which", required: true, value: names[0], options: names.map((name) => [name, words(name)]) },
+    { at: "/secret", label: "New secret", type: "password", autocomplete: "new-password", hint: "As the marketplace gave it. Empty: the hub makes one." },
+    { at: "/overlap_seconds", label: "The old one stays good for", value: "86400", optional: false, options: [["0", "no time: it ends now"], ["3600", "an hour"], ["86400", "a day"], ["604800", "a week"]], parse: Number },
+  ], { label: "Change it", cancel: () => close(), submit: async (body) => close(await post(`/v1/admin/marketplaces/${place.code}/rotate-secret`, body)) }));
+  if (!made) return;
+  const until = made.old_valid_until ? `The old one is good until ${full(made.old_valid_until)}.` : "The old one is no longer believed.";
+  if (made.secret) await showSecret("The new secret", `Give it to the marketplace. It is shown only now. ${until}`, made.secret);
+  else toast(`Changed. ${until}`);
+}

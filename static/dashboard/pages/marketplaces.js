@@ -1,0 +1,81 @@
+// Every channel at a glance, and adding one.
+
+import { get, getOr, post } from "../api.js";
+import { dialog, act, badge, card, empty, h, head, market, row, rows, toast } from "../ui.js";
+import { form } from "../form.js";
+import { plural } from "../format.js";
+import { readMetrics } from "../metrics.js";
+import { session } from "../session.js";
+
+export const title = "Marketplaces";
+
+export async function load({ signal }) {
+  const [places, metrics] = await Promise.all([get("/v1/admin/marketplaces", {}, { signal }), readMetrics(signal)]);
+  return { places: places.items, metrics };
+}
+
+export const follows = ({ type, kind }) => type === "tick" || kind === "marketplace" || kind === "push" || kind === "stock";
+
+/** How a channel is, in a word and a sentence. */
+export function health(place, metrics) {
+  const waiting = metrics?.value("dirty_listings", { marketplace: place.code }) ?? 0;
+  const oldest = metrics?.value("dirty_oldest_seconds", { marketplace: place.code }) ?? 0;
+  const open = (metrics?.value("circuit_open", { marketplace: place.code }) ?? 0) > 0;
+  if (place.kind === "storefront") return { state: "active", text: "Your own store: told at once" };
+  if (open) return { state: "open", label: "Being given rest", text: "It fails; one number at a time is tried until it heals", waiting, oldest };
+  if (place.status !== "active") return { state: place.status, text: place.status === "paused" ? "Pushes are paused; its sales are still booked" : "Not in use", waiting, oldest };
+  if (place.kind === "manual") return { state: "active", text: "Numbers are edited by hand", waiting, oldest };
+  return { state: "active", text: waiting ? `${plural(waiting, "number")} to be sent` : "Shows what it should", waiting, oldest };
+}
+
+export function view({ places, metrics }, ctx) {
+  if (ctx.query.get("new") && session.may("admin")) setTimeout(() => (ctx.ask({ new: "" }), add(ctx)));
+  const channels = places.filter(({ kind }) => kind !== "storefront");
+  return [
+    head("Marketplaces", { actions: session.may("admin") ? act("Add a marketplace", () => add(ctx), { name: "plus", main: true }) : null }),
+    card("", { flush: true }, rows("Marketplaces", places.map((place) => {
+      const { state, label, text } = health(place, metrics);
+      return row({ key: place.code, href: `#/marketplaces/${place.code}`, main: market(place.code), sub: [h("span", {}, text), h("span", { class: "mono" }, place.adapter)], side: badge(state, label ? { label } : {}) });
+    })),
+    channels.length ? null : empty("Only your own store so far", "Add the first marketplace: what is sold on one counts down on all.", { name: "store", action: session.may("admin") ? act("Add a marketplace", () => add(ctx), { main: true }) : null })),
+  ];
+}
+
+// ---- adding one -------------------------------------------------------------------------------------------------------
+
+const BLURBS = {
+  generic: "Any partner that signs its webhooks and takes a number by HTTP", manual: "Ads, phone and chat: orders by hand, numbers edited by you", "polling-generic": "An old interface that can only be read",
+  ozon: "Ozon Seller API", wildberries: "Wildberries Marketplace API", uzum: "Uzum Seller API", "yandex-market": "Yandex Market Partner API", backmarket: "Back Market", refurbed: "refurbed", shopify: "Shopify", woocommerce: "WooCommerce", kaufland: "Kaufland",
+};
+
+export async function add(ctx) {
+  const adapters = (await getOr({ items: [] }, "/v1/admin/adapters")).items.filter(({ id }) => id !== "storefront");
+  if (!adapters.length) return void toast("This hub takes marketplaces from its configuration file only.", "bad");
+  const adapter = await dialog("Which marketplace?", (close) => h("ul", { class: "pick" }, adapters.map((a) =>
+    h("li", {}, h("button", { type: "button", onclick: () => close(a) }, h("strong", {}, a.id), h("span", { class: "soft" }, BLURBS[a.id] ?? abilities(a)))))));
+  if (!adapter) return;
+  const made = await dialog(`Connect ${adapter.id}`, (close) => form(fieldsOf(adapter), { label: "Connect it", cancel: () => close(), submit: async (body) => close(await post("/v1/admin/marketplaces", { ...body, adapter: adapter.id })) }), { wide: true });
+  if (!made) return;
+  session.names.set(made.code, made.name ?? made.code);
+  toast("Connected. Let the doctor look at it next.");
+  location.hash = `#/marketplaces/${made.code}?doctor=1`;
+}
+
+export const abilities = (a) => [a.webhooks ? "sends webhooks" : "no webhooks", a.polls_orders ? "orders are fetched" : null, a.reads_stock ? "its numbers can be read" : null].filter(Boolean).join(", ");
+
+/** A key of an account or a secret comes as a name, or as a description of it. */
+export const named = (key) => (typeof key === "string" ? { name: key } : key);
+
+export function fieldsOf(adapter, now = {}) {
+  const account = (adapter.account ?? []).map(named);
+  const secrets = (adapter.secrets ?? []).map(named);
+  const label = (text) => text.replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
+  return [
+    now.code ? null : { at: "/code", label: "Code", required: true, value: adapter.id === "generic" ? "" : adapter.id, hint: "Short and lasting, like “ozon” or “ozon-2”: part of its webhook’s address." },
+    { at: "/name", label: "Name", value: now.name, hint: "As your people call it." },
+    adapter.id === "manual" ? null : { at: "/base_url", label: "Address", type: "url", value: now.base_url, hint: "Only where it differs from the usual one." },
+    ...account.map((key) => ({ at: `/account/${key.name}`, label: label(key.name), required: key.required === true, value: now.account?.[key.name], hint: key.help ?? key.description })),
+    ...secrets.map((key) => ({ at: `/secrets/${key.name}`, label: label(key.name), type: "password", autocomplete: "new-password", required: key.required === true && !now.code, hint: key.help ?? key.description ?? (now.code ? "Empty: stays as it is." : "Sealed at once; nobody can read it again.") })),
+  ];
+}
+

@@ -1,0 +1,41 @@
+// Runs that read whole marketplaces: what they did, and one of them as it goes.
+
+import { get } from "../api.js";
+import { count, milliseconds, words } from "../format.js";
+import { card, empty, facts, h, head, market, more, row, rows, stat, when, badge, problemBox } from "../ui.js";
+
+export const title = (data) => (data.run ? `${words(data.run.kind)} of ${data.run.marketplace}` : "Syncs");
+
+export async function load({ params, query, state, signal }) {
+  if (params.id) return { run: await get(`/v1/admin/sync-logs/${params.id}`, {}, { signal }) };
+  return { page: await get("/v1/admin/sync-logs", { marketplace: query.get("marketplace"), kind: query.get("kind"), limit: state.limit ?? 50 }, { signal }) };
+}
+
+export const follows = ({ type, kind, id }, { params }) => type === "tick" || (kind === "sync" && (!params.id || !id || id === params.id));
+
+export function view(data, ctx) {
+  if (data.run) return one(data.run, ctx);
+  const { page } = data;
+  return [
+    head("Syncs", { sub: "Every run that reads a marketplace in bulk: the first population, the scheduled ones, those you asked for." }),
+    card("", { flush: true }, page.items.length ? rows("Runs, newest first", page.items.map((run) => row({
+      key: run.id, href: `#/syncs/${run.id}`, main: words(run.kind), sub: [market(run.marketplace), when(run.started_at), h("span", {}, `${count(run.api_calls)} calls`), run.error ? h("span", { class: "bad" }, run.error) : null], side: badge(run.status),
+    }))) : empty("No run yet", "Start one on a marketplace’s page. Page views never call a marketplace; only runs and pushes do.", { name: "refresh" }), more(ctx, page)),
+  ];
+}
+
+function one(run, ctx) {
+  const going = run.status === "running";
+  // A run that goes on is looked at often, live channel or not.
+  if (going) setTimeout(() => ctx.reload(), 1_000);
+  const numbers = Object.entries(run.counts ?? {}).filter(([, value]) => typeof value === "number");
+  const total = run.counts?.total;
+  return [
+    head([words(run.kind), " ", badge(run.status)], { back: ["#/syncs", "Syncs"], sub: market(run.marketplace) }),
+    going ? h("progress", { class: "progress", "aria-label": "Progress", max: total || null, value: total ? String(run.counts.read ?? run.counts.done ?? 0) : null }) : null,
+    run.error ? problemBox(new Error(run.error)) : null,
+    h("div", { class: "stats" }, numbers.map(([name, value]) => stat(words(name), count(value), { key: name })), stat("Calls", count(run.api_calls), { sub: "to the marketplace", key: "calls" })),
+    card("", {}, facts([["Began", when(run.started_at)], ["Ended", when(run.finished_at, "not yet")], run.finished_at ? ["Took", milliseconds(new Date(run.finished_at) - new Date(run.started_at))] : null])),
+  ];
+}
+

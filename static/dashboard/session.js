@@ -1,0 +1,29 @@
+// Who is signed in. A person has a cookie, which no script can read; an API token is kept for this tab only.
+
+const KEY = "stockhub-token";
+
+export const session = {
+  /** `{id, email, role}`; of a token only the role, where it is known. */
+  user: null,
+  token: sessionStorage.getItem(KEY),
+  /** Code → what people call the marketplace. */
+  names: new Map(),
+
+  keep(token) {
+    this.token = token;
+    if (token) sessionStorage.setItem(KEY, token);
+    else sessionStorage.removeItem(KEY);
+  },
+
+  /** Set by the shell: what to do when the hub knows us no longer. */
+  ended() {},
+
+  may(role) {
+    const order = ["viewer", "operator", "admin"];
+    return order.indexOf(this.user?.role ?? "viewer") >= order.indexOf(role);
+  },
+
+  nameOf(code) {
+    return this.names.get(code) ?? code;
+  },
+};
