@@ -32,6 +32,11 @@ browser *WORDS:
     npm install --silent --no-audit --no-fund --ignore-scripts --no-package-lock --prefix tests/browser
     node tests/browser/run.mjs {{ WORDS }}
 
+# a long campaign: so many kills (a hundred webhooks for each), then so many power cuts
+campaign KILLS="200" CUTS="100":
+    STOCKHUB_RIG_KILLS={{ KILLS }} cargo test --test it two_thousand_webhooks_survive -- --nocapture
+    STOCKHUB_RIG_CUTS={{ CUTS }} cargo test --test it a_power_cut_loses_nothing -- --nocapture
+
 # rewrite the committed copies that tests compare with; read the diff before committing it
 bless:
     STOCKHUB_BLESS=1 cargo test --no-fail-fast

@@ -426,7 +426,34 @@ async fn purge_events(writer: &Writer, retention: Duration) -> More {
 }
 
 /// What nobody waits for: old bodies go, and silent sources are noticed.
+/// Between two looks at how long the write-ahead log has become.
+const LOOK_AT_LOG: Duration = Duration::from_millis(100);
+
+/// Keeps SQLite's write-ahead log short beside the writer.
+async fn move_pages(db: &Db, stop: &CancellationToken) {
+    let mut checkpointer = match db.checkpointer().await {
+        Ok(Some(checkpointer)) => checkpointer,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(%error, "the writer has to move its pages itself"),
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(LOOK_AT_LOG) => {}
+        }
+        match checkpointer.step().await {
+            Ok(0) => {}
+            Ok(pages) => tracing::debug!(pages, "pages were moved from the write-ahead log"),
+            // A full disk, say: the writer meets the same and says so.
+            Err(error) => tracing::debug!(%error, "no pages were moved from the write-ahead log"),
+        }
+    }
+    checkpointer.close().await;
+}
+
 fn start_upkeep(context: &Context) {
+    let (db, stop) = (context.db.clone(), context.workers.stopping().clone());
+    context.workers.start(async move { move_pages(&db, &stop).await });
     let (writer, keep) = (context.writer.clone(), context.settings.ingest.retention());
     context.workers.every(Duration::from_secs(600), move || {
         let writer = writer.clone();

@@ -23,6 +23,7 @@ pub mod telemetry;
 pub mod seal;
 pub mod clock;
 pub mod chance;
+mod breakage;
 pub mod cli;
 pub mod simulator;
 pub mod bench;

@@ -1,10 +1,12 @@
 //! Alerts and oversell cases: one open per cause, opened by the transaction that found it.
 
+use std::collections::HashSet;
+
 use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
 use super::error::DbError;
 use super::span::Ids;
 use super::sql::{Rows, statements};
-use crate::domain::ids::{LocationId, MarketplaceId, OrderId, ProductId};
+use crate::domain::ids::{LineId, LocationId, MarketplaceId, OrderId, ProductId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -31,14 +33,15 @@ statements! {
             resolved_at = {int 2} FROM {rows} WHERE c.product_id = {id 0} AND c.location_id = {id 1} AND c.state = 'open'");
     OVERSELL_RESOLVE = both("UPDATE oversell_cases SET state = 'resolved', decision = $2, actor = $3, resolved_at = $4 \
         WHERE id = $1 AND state = 'open'");
-    // What was sold of a product and not shipped yet: these can still be cancelled. Newest first as they came to us, which an index
-    // gives: while a hot product is oversold this runs with every sale.
-    OVERSELL_CANDIDATES = both("SELECT o.id AS order_id, o.external_id, m.code AS marketplace, l.line_key, \
+    // What was sold of a product and not shipped yet: these can still be cancelled. Newest first as they moved stock, which the
+    // ledger's index gives: while a hot product is oversold this runs with every sale. A line stands there once per movement.
+    OVERSELL_CANDIDATES = both("SELECT l.id AS line_id, o.id AS order_id, o.external_id, m.code AS marketplace, l.line_key, \
             l.posted_committed - l.posted_on_hand + l.historic_on_hand - l.shipped * l.units AS quantity, \
             COALESCE(l.occurred_at, l.created_at) AS occurred_at \
-        FROM order_lines l JOIN orders o ON o.id = l.order_id JOIN marketplaces m ON m.id = o.marketplace_id \
-        WHERE l.product_id = $1 AND l.posted_committed - l.posted_on_hand + l.historic_on_hand - l.shipped * l.units > 0 \
-        ORDER BY l.id DESC LIMIT $2");
+        FROM inventory_movements v JOIN order_lines l ON l.id = v.order_line_id JOIN orders o ON o.id = l.order_id \
+            JOIN marketplaces m ON m.id = o.marketplace_id \
+        WHERE v.product_id = $1 AND l.posted_committed - l.posted_on_hand + l.historic_on_hand - l.shipped * l.units > 0 \
+        ORDER BY v.id DESC LIMIT $2");
     OVERSELL_BY_ID = both("SELECT c.id, p.sku, l.code AS location, c.units, c.candidates, c.state, c.decision, c.actor, c.opened_at, \
             c.resolved_at FROM oversell_cases c JOIN products p ON p.id = c.product_id JOIN locations l ON l.id = c.location_id \
         WHERE c.id = $1");
@@ -156,6 +159,8 @@ row! {
     /// An order line that could be cancelled to make good.
     #[derive(Clone, Debug, serde::Serialize)]
     pub struct Candidate {
+        #[serde(skip)]
+        pub line_id: LineId,
         pub order_id: OrderId,
         pub external_id: String,
         pub marketplace: String,
@@ -166,8 +171,16 @@ row! {
     }
 }
 
+/// Movements looked at per line that is wanted: a sale, a change of it, and something else.
+const MOVEMENTS_PER_LINE: i64 = 3;
+
 pub async fn candidates(conn: &mut Conn<'_>, product: ProductId, limit: i64) -> Result<Vec<Candidate>, DbError> {
-    fetch_all!(conn, OVERSELL_CANDIDATES, Candidate, product, limit)
+    let looked_at = limit.saturating_mul(MOVEMENTS_PER_LINE);
+    let mut candidates = fetch_all!(conn, OVERSELL_CANDIDATES, Candidate, product, looked_at)?;
+    let mut seen = HashSet::new();
+    candidates.retain(|candidate| seen.insert(candidate.line_id));
+    candidates.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(candidates)
 }
 
 /// Sets the missing units of those cases that are open.

@@ -41,6 +41,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0005_people.sql"),
         postgres: include_str!("../../migrations/postgres/0005_people.sql"),
     },
+    Pair {
+        number: 6,
+        name: "write_path",
+        sqlite: include_str!("../../migrations/sqlite/0006_write_path.sql"),
+        postgres: include_str!("../../migrations/postgres/0006_write_path.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

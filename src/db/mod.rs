@@ -3,6 +3,7 @@
 //! SQLite (embedded) or PostgreSQL, chosen by the URL. One write connection, owned by the pipeline's writer; readers apart. One
 //! function per statement, each taking `&mut Conn`; none begins or commits.
 
+mod checkpoint;
 mod conn;
 pub mod error;
 mod migrate;
@@ -47,16 +48,18 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
+pub use checkpoint::Checkpointer;
 pub use conn::Conn;
 pub use error::DbError;
 pub use span::Ids;
 pub use url::{DatabaseUrl, UrlError};
 
+use crate::breakage::{self, Breakage};
 use sql::{Dialect, Sql};
 
 /// KiB of pages the SQLite writer keeps. With less than a group of writes touches, pages are read and written again and again
 /// within one transaction; more is never used than the database has.
-const WRITE_CACHE_KIB: u32 = 64 * 1024;
+const WRITE_CACHE_KIB: u32 = 128 * 1024;
 
 /// What the room needs to know of the settings.
 #[derive(Clone, Debug)]
@@ -187,7 +190,7 @@ impl DbOptions {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // An answer of 200 must survive a power cut: every commit is on the disk before it is answered.
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(if breakage::is(Breakage::SyncNormal) { SqliteSynchronous::Normal } else { SqliteSynchronous::Full })
             .foreign_keys(true)
             .busy_timeout(self.busy_timeout)
             .statement_cache_capacity(512)

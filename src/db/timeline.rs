@@ -9,7 +9,8 @@ use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
 statements! {
-    // Each part brings at most as many as are asked for in all, so none is sorted whole.
+    // Each part brings at most as many as are asked for in all, so none is sorted whole. The changes of a bundle stand under one of
+    // its parts; the others find them by it.
     TIMELINE = both("SELECT kind, id, at, marketplace, what, quantity_before, quantity_after, reference, actor, detail FROM ( \
         SELECT * FROM (SELECT 'movement' AS kind, m.id, m.occurred_at AS at, k.code AS marketplace, m.movement_type AS what, \
                 m.quantity_after - m.quantity_change AS quantity_before, m.quantity_after AS quantity_after, \
@@ -20,8 +21,13 @@ statements! {
                 h.reference_id, h.admin_id, l.marketplace_product_id \
             FROM marketplace_stock_history h JOIN marketplaces k ON k.id = h.marketplace_id \
                 JOIN marketplace_products l ON l.id = h.listing_id \
-            WHERE h.listing_id IN (SELECT listing_id FROM listing_components WHERE product_id = $1) AND h.id < $2 \
-            ORDER BY h.id DESC LIMIT $3) AS b \
+            WHERE h.product_id = $1 AND h.id < $2 ORDER BY h.id DESC LIMIT $3) AS b \
+        UNION ALL SELECT * FROM (SELECT 'listing', h.id, h.created_at, k.code, h.change_type, h.quantity_before, h.quantity_after, \
+                h.reference_id, h.admin_id, l.marketplace_product_id \
+            FROM listing_components mine JOIN listing_components other ON other.listing_id = mine.listing_id AND other.product_id <> $1 \
+                JOIN marketplace_stock_history h ON h.product_id = other.product_id AND h.listing_id = mine.listing_id \
+                JOIN marketplaces k ON k.id = h.marketplace_id JOIN marketplace_products l ON l.id = h.listing_id \
+            WHERE mine.product_id = $1 AND h.id < $2 ORDER BY h.id DESC LIMIT $3) AS bundles \
         UNION ALL SELECT * FROM (SELECT 'push', a.id, a.sent_at, k.code, a.outcome, CAST(NULL AS BIGINT), a.quantity, \
                 a.idempotency_key, CAST(NULL AS TEXT), a.message \
             FROM push_attempts a JOIN marketplaces k ON k.id = a.marketplace_id \

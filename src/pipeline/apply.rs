@@ -11,10 +11,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use self::absolute::Seen;
 use super::Tx;
-use super::breakage::{self, Breakage};
 use super::log::Logged;
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
+use crate::breakage::{self, Breakage};
 use crate::db::alerts::{self, NewAlert};
 use crate::db::history;
 use crate::db::listings::{self, ItemQuery, ListingRow};

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::Effects;
-use super::breakage::{self, Breakage};
 use super::outbox::Bell;
 use super::push::Pushers;
 use super::writer::AfterCommit;
+use crate::breakage::{self, Breakage};
 use crate::db::{Db, DbError, listings};
 use crate::realtime::{Engine, Published};
 

@@ -50,7 +50,6 @@ pub mod dead_letters;
 pub mod setup;
 pub mod connections;
 pub mod marketplaces;
-mod breakage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -2,9 +2,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::breakage::{self, Breakage};
 use super::intake::Arrival;
 use super::verify::{Verified, json_text};
+use crate::breakage::{self, Breakage};
 use crate::domain::fact::{Fact, StockDelta};
 use crate::marketplaces::scheme::Trust;
 use crate::marketplaces::{Connection, Door, Incoming, Reading, Unreadable, Verdict, json};

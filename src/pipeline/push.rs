@@ -16,9 +16,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::breakage::{self, Breakage};
 use super::writer::{Command, WriteError, Writer};
 use super::{Kit, Tx};
+use crate::breakage::{self, Breakage};
 use crate::db::pushes::{self, DueRow};
 use crate::db::{DbError, leases};
 use crate::domain::ids::MarketplaceId;

@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::queue::{Queue, Refused, Room};
-use super::breakage::{self, Breakage};
 use super::intake::{Arrival, Receipt};
 use super::{CommandError, Effects, Kit, Tx, apply, log};
+use crate::breakage::{self, Breakage};
 use crate::db::{self, Db, DbError, WriteConnection};
 
 /// Something done in a transaction. It may be run again from the start, after a rollback.

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use super::campaign::{self, Scenario, seed};
+use super::campaign::{self, Cut, Scenario, seed};
 
 async fn must_be_caught(breakage: &'static str, kills: usize, for_one_of: &[&str]) {
     let scenario = Scenario {
         seed: seed(),
         events: 400,
         kills,
+        cut: Cut::Process,
         connections: 16,
         pause_ms: 0,
         breakage: Some(breakage),

@@ -11,12 +11,24 @@ use super::world::{READY_AT_MOST, World};
 
 /// A run that has not come to its end by then never will.
 const RUN_AT_MOST: Duration = Duration::from_secs(400);
+/// And so much longer per kill.
+const PER_KILL: Duration = Duration::from_secs(5);
+
+/// How a hub ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// SIGKILL: what it had written is there.
+    Process,
+    /// The power: only what was synced is there for sure.
+    Power,
+}
 
 #[derive(Clone, Copy)]
 pub struct Scenario {
     pub seed: u64,
     pub events: usize,
     pub kills: usize,
+    pub cut: Cut,
     pub connections: usize,
     /// Between two webhooks of one connection, in milliseconds.
     pub pause_ms: u64,
@@ -143,7 +155,12 @@ fn kills(scenario: &Scenario) -> Vec<Kill> {
 pub async fn run(scenario: Scenario) -> Verdict {
     println!("seed {} ({} webhooks, {} kills)", scenario.seed, scenario.events, scenario.kills);
     let begun = Instant::now();
+    let run_at_most = RUN_AT_MOST + PER_KILL * u32::try_from(scenario.kills).unwrap_or(u32::MAX);
+    let mut dice = fastrand::Rng::with_seed(scenario.seed ^ 1);
     let mut world = World::new(scenario.seed, scenario.breakage).await;
+    if scenario.cut == Cut::Power {
+        world.on_mains();
+    }
     world.open().await;
     let observer = world.observer();
     let mut figures = Figures { seed: scenario.seed, events: scenario.events, ..Figures::default() };
@@ -153,23 +170,23 @@ pub async fn run(scenario: Scenario) -> Verdict {
     let senders = super::senders::start(load, oracle.clone());
     for kill in kills(&scenario) {
         while oracle.count_acked() < kill.at {
-            assert!(begun.elapsed() < RUN_AT_MOST, "the load stands still\n{}", world.process.log_tail());
+            assert!(begun.elapsed() < run_at_most, "the load stands still\n{}", world.process.log_tail());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(kill.after).await;
-        world.process.kill().await;
+        world.end(&mut dice).await;
         figures.kills += 1;
         world.process.spawn();
         if let Some(after) = kill.in_start {
             tokio::time::sleep(after).await;
-            world.process.kill().await;
+            world.end(&mut dice).await;
             figures.kills_in_start += 1;
             world.process.spawn();
         }
         figures.ready.push(world.process.ready(READY_AT_MOST).await);
     }
     for sender in senders {
-        let left = RUN_AT_MOST.saturating_sub(begun.elapsed());
+        let left = run_at_most.saturating_sub(begun.elapsed());
         tokio::time::timeout(left, sender).await.expect("the load ends").expect("a sender does not panic");
     }
     figures.load = started.elapsed();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::power::Power;
 use crate::support::http::Http;
 use crate::support::hub::{ADMIN_TOKEN, SECRET, STORE_KEY};
 
@@ -18,6 +19,8 @@ pub struct Process {
     folder: PathBuf,
     /// Debug builds break on purpose what this names.
     breakage: Option<&'static str>,
+    /// Keeps what is synced, where the power may be cut.
+    pub power: Option<Power>,
     child: Option<Child>,
 }
 
@@ -25,7 +28,7 @@ impl Process {
     /// Writes the configuration; nothing runs yet.
     pub fn new(folder: PathBuf, address: SocketAddr, config: &str, breakage: Option<&'static str>) -> Self {
         std::fs::write(folder.join("hub.toml"), config).expect("the configuration is written");
-        Self { address, folder, breakage, child: None }
+        Self { address, folder, breakage, power: None, child: None }
     }
 
     pub fn http(&self) -> Http {
@@ -58,6 +61,11 @@ impl Process {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the hub runs already");
         let mut command = self.command();
+        if let Some(power) = &self.power {
+            command.env("LD_PRELOAD", &power.shim).env("POWERCUT_KEEP", &power.kept);
+            // Often enough that cuts meet checkpoints too, and files small enough to be copied at every sync.
+            command.env("STOCKHUB__DATABASE__WAL_AUTOCHECKPOINT_PAGES", "150");
+        }
         let child = command.arg("serve").stdout(self.log()).stderr(self.log()).spawn().expect("the hub's binary");
         self.child = Some(child);
     }

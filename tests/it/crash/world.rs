@@ -1,4 +1,4 @@
-//! What stands around the hub and survives its kills: a database, three simulated marketplaces, an observer, and the oracle.
+//! What stands around the hub and survives its kills: a database, four simulated marketplaces, an observer, and the oracle.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::checker::{self, Evidence, Finding};
 use super::observer::Observer;
 use super::oracle::Oracle;
+use super::power::Power;
 use super::process::{Process, free_address};
 use super::senders::{Load, Sender};
 use crate::support::database::TestDatabase;
@@ -37,10 +38,11 @@ pub const READY_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A marketplace: its code, its stock feed, what it sends, whether with ids, and through which door. All three ways of telling one
 /// event from another are among them: by id, by content and time, by order line.
-const SHOPS: [(&str, &str, Feed, bool, Door); 3] = [
+const SHOPS: [(&str, &str, Feed, bool, Door); 4] = [
     ("uzum", "delta", Feed::Stock, false, Door::Older),
     ("wildberries", "delta", Feed::Stock, true, Door::Own),
     ("ozon", "orders", Feed::Orders, true, Door::Own),
+    ("kaufland", "orders", Feed::Orders, false, Door::Older),
 ];
 
 pub struct World {
@@ -90,6 +92,19 @@ impl World {
                 let id = format!("{}-{sku}", code.to_uppercase());
                 self.post("/v1/admin/listings", json!({"marketplace": code, "sku": sku, "marketplace_product_id": id})).await;
             }
+        }
+    }
+
+    /// From now on what is synced is kept, so that the power can be cut.
+    pub fn on_mains(&mut self) {
+        self.process.power = Some(Power::prepare(self.database.folder.path()).expect("the shim compiles"));
+    }
+
+    /// Ends the hub without warning: by SIGKILL, and where it is on mains by cutting the power.
+    pub async fn end(&mut self, dice: &mut fastrand::Rng) {
+        self.process.kill().await;
+        if let Some(power) = &self.process.power {
+            power.cut(&self.database.folder.path().join("hub.db"), dice);
         }
     }
 
@@ -196,7 +211,7 @@ fn opening() -> BTreeMap<String, i64> {
 
 fn config(database: &TestDatabase, address: SocketAddr, shops: &[ShopServer]) -> String {
     let mut text = format!(
-        "[server]\nbind = \"{address}\"\nworkers = 1\nshutdown_timeout_s = 8\n[database]\nurl = \"{}\"\nreaders = 4\n\
+        "[server]\nbind = \"{address}\"\nworkers = 1\nshutdown_timeout_s = 8\n[database]\nurl = \"{}\"\nreaders = 4\nwal_autocheckpoint_pages = 4000\n\
          [security]\nmaster_key = \"env:T_MASTER\"\n[auth]\nbootstrap_admin_token = \"env:T_ADMIN\"\nstorefront_keys = [\"env:T_STORE\"]\n\
          [push]\nmin_gap_ms = 100\nzombie_window_ms = {ZOMBIE_MS}\ntimeout_ms = 400\nconnect_timeout_ms = 200\nlease_ms = 1000\n\
          [realtime]\nshutdown_drain_ms = 2000\n[log]\nlevel = \"warn\"\nformat = \"json\"\n",

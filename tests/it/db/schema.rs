@@ -89,6 +89,9 @@ fn written() -> (Columns, BTreeSet<String>) {
             (["CREATE", "INDEX", name, ..] | ["CREATE", "UNIQUE", "INDEX", name, ..], _) => {
                 others.extend([format!("index {name}")])
             }
+            (["DROP", "INDEX", name], _) => {
+                others.remove(&format!("index {}", name.trim_end_matches(';')));
+            }
             ([");"], _) => table = None,
             (["PRIMARY", "KEY", ..], Some(table)) => {
                 let inside = line.split_once('(').unwrap().1.split_once(')').unwrap().0;

@@ -1,4 +1,5 @@
 mod bad_input;
+mod bad_input_rest;
 mod by_hand;
 mod doors;
 mod fairness;

@@ -3,7 +3,7 @@
 
 /// One promise broken at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Breakage {
+pub(crate) enum Breakage {
     /// `ack_before_commit`: a webhook is answered 200 before its row is durable.
     AckBeforeCommit,
     /// `no_dedupe`: a repeat counts as a new event.
@@ -16,10 +16,12 @@ pub(super) enum Breakage {
     PushLost,
     /// `forget_in_flight`: what was on its way at a crash is never looked at again.
     ForgetInFlight,
+    /// `sync_normal`: SQLite syncs at checkpoints only, not with every commit.
+    SyncNormal,
 }
 
 #[cfg(debug_assertions)]
-pub(super) fn is(breakage: Breakage) -> bool {
+pub(crate) fn is(breakage: Breakage) -> bool {
     use std::sync::OnceLock;
     static CHOSEN: OnceLock<Option<Breakage>> = OnceLock::new();
     let chosen = CHOSEN.get_or_init(|| {
@@ -30,6 +32,7 @@ pub(super) fn is(breakage: Breakage) -> bool {
             "publish_lost" => Breakage::PublishLost,
             "push_lost" => Breakage::PushLost,
             "forget_in_flight" => Breakage::ForgetInFlight,
+            "sync_normal" => Breakage::SyncNormal,
             other => {
                 tracing::error!(other, "STOCKHUB_BREAK names nothing that can be broken");
                 return None;
@@ -42,12 +45,12 @@ pub(super) fn is(breakage: Breakage) -> bool {
 }
 
 #[cfg(not(debug_assertions))]
-pub(super) const fn is(_: Breakage) -> bool {
+pub(crate) const fn is(_: Breakage) -> bool {
     false
 }
 
 /// A key that no repeat has.
-pub(super) fn never_again(key: String) -> String {
+pub(crate) fn never_again(key: String) -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{key}:{}:{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
