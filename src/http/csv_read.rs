@@ -143,6 +143,15 @@ fn plain(text: String) -> String {
     }
 }
 
+/// A whole table: its columns, and its rows. The error is the line that cannot be read.
+pub fn read_table(text: &str) -> Result<(Vec<String>, Vec<Vec<String>>), usize> {
+    let (mut reader, mut rows) = (Reader::default(), Vec::new());
+    reader.push(text.as_bytes(), &mut rows).map_err(|broken| broken.line)?;
+    reader.finish(&mut rows).map_err(|broken| broken.line)?;
+    let mut rows = rows.into_iter().map(|(_, cells)| cells);
+    Ok((rows.next().unwrap_or_default(), rows.collect()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

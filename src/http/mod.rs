@@ -64,6 +64,7 @@ use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
 
 use crate::context::Context;
 use crate::realtime;
+pub use csv_read::read_table;
 pub use openapi::document as openapi_document;
 pub use serve::serve;
 pub use tokens::CreateToken;
