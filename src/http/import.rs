@@ -37,7 +37,7 @@ pub(super) struct ImportParams {
     /// Says what it would do, and does nothing.
     #[serde(default)]
     dry_run: bool,
-    /// The token of a 409 `confirm-needed`, to do it all the same.
+    /// The token of a 409 `needs-confirmation`, to do it all the same.
     confirm: Option<String>,
 }
 
@@ -294,6 +294,8 @@ impl<T: Table> Import<'_, T> {
 
     /// All of it is known: refuse it, ask, or do it.
     async fn decide(&mut self, request: &HttpRequest, digest: [u8; 32], confirm: Option<&str>) -> Result<HttpResponse, Problem> {
+        // Some are seen when a row is read, others when it is compared.
+        self.errors.sort_by_key(|error| error.line);
         if self.error_count > 0 && !self.dry_run {
             let detail = format!("{} errors in {} rows; nothing was changed", self.error_count, self.rows);
             let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "import-refused", "The table cannot be taken", detail);
@@ -377,7 +379,7 @@ pub(super) fn confirm_needed(question: &Value) -> Problem {
     let member = |name: &'static str| (name, question[name].clone());
     Problem {
         more: vec![member("confirm"), member("affected"), member("stocked")],
-        ..Problem::conflict("confirm-needed", detail)
+        ..Problem::conflict("needs-confirmation", detail)
     }
 }
 
