@@ -7,7 +7,11 @@ mod hub;
 mod output;
 mod people;
 mod serve;
+<<<<<<< HEAD
 mod tables;
+=======
+mod simulate;
+>>>>>>> main
 mod tools;
 mod verify;
 mod webhook;
@@ -40,6 +44,8 @@ enum Command {
     Serve,
     /// A hub, three simulated marketplaces, shoppers and a storefront, on this machine only
     Demo(demo::DemoArguments),
+    /// Fake marketplaces that behave like the real ones, for a hub that runs beside them (this machine only)
+    Simulate(simulate::SimulateArguments),
     /// Bring the database's tables to this version's shape
     Migrate {
         /// As JSON
@@ -126,6 +132,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Command::Serve => with_settings(&files, serve::serve).await,
         Command::Demo(demo) => demo::demo(demo).await,
+<<<<<<< HEAD
         Command::Migrate { json } => with_settings(&files, move |settings| tools::migrate(settings, json)).await,
         Command::CheckConfig { json } => {
             with_settings(&files, move |settings| async move {
@@ -133,6 +140,12 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                     out(&serde_json::json!({"usable": true, "effective": settings.effective_toml()}).to_string());
                     return Ok(ExitCode::SUCCESS);
                 }
+=======
+        Command::Simulate(arguments) => Box::pin(simulate::simulate(arguments)).await,
+        Command::Migrate => with_settings(&files, tools::migrate).await,
+        Command::CheckConfig => {
+            with_settings(&files, |settings| async move {
+>>>>>>> main
                 out(settings.effective_toml());
                 out("# these settings can be used");
                 Ok(ExitCode::SUCCESS)

@@ -49,7 +49,7 @@ export async function eventually(check, { within = 15_000, every = 50 } = {}) {
  * The hub's own binary with a database in a folder of its own, on a free port. `marketplaces` is TOML; `settings` goes before
  * it. Without `token` the hub has no admin yet, as at a first start.
  */
-export async function startHub(t, { marketplaces = "", settings = "", token = TOKEN, bind = "127.0.0.1:0", args = ["serve"] } = {}) {
+export async function startHub(t, { marketplaces = "", settings = "", token = TOKEN, bind = "127.0.0.1:0", args = ["serve"], env: more = {} } = {}) {
   assert.ok(existsSync(binary), `${binary} is missing: cargo build first, or name it in STOCKHUB_BIN`);
   const folder = await mkdtemp(join(tmpdir(), "stockhub-browser-"));
   const auth = `${token ? 'bootstrap_admin_token = "env:T_ADMIN"\n' : ""}storefront_keys = ["env:T_STORE"]\n`;
@@ -58,7 +58,7 @@ export async function startHub(t, { marketplaces = "", settings = "", token = TO
     `[log]\nformat = "json"\n${settings}\n${marketplaces}\n`;
   await writeFile(join(folder, "hub.toml"), config);
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("STOCKHUB")));
-  Object.assign(env, { T_ADMIN: TOKEN, T_STORE: STORE_KEY, T_SECRET: SECRET });
+  Object.assign(env, { T_ADMIN: TOKEN, T_STORE: STORE_KEY, T_SECRET: SECRET }, more);
   const log = await open(join(folder, "hub.log"), "a");
   const child = spawn(binary, ["--config", join(folder, "hub.toml"), ...args], { cwd: folder, env, stdio: ["ignore", log.fd, log.fd] });
   const ended = new Promise((done) => child.on("exit", done));
