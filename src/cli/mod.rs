@@ -7,11 +7,8 @@ mod hub;
 mod output;
 mod people;
 mod serve;
-<<<<<<< HEAD
-mod tables;
-=======
 mod simulate;
->>>>>>> main
+mod tables;
 mod tools;
 mod verify;
 mod webhook;
@@ -132,7 +129,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Command::Serve => with_settings(&files, serve::serve).await,
         Command::Demo(demo) => demo::demo(demo).await,
-<<<<<<< HEAD
+        Command::Simulate(arguments) => Box::pin(simulate::simulate(arguments)).await,
         Command::Migrate { json } => with_settings(&files, move |settings| tools::migrate(settings, json)).await,
         Command::CheckConfig { json } => {
             with_settings(&files, move |settings| async move {
@@ -140,12 +137,6 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                     out(&serde_json::json!({"usable": true, "effective": settings.effective_toml()}).to_string());
                     return Ok(ExitCode::SUCCESS);
                 }
-=======
-        Command::Simulate(arguments) => Box::pin(simulate::simulate(arguments)).await,
-        Command::Migrate => with_settings(&files, tools::migrate).await,
-        Command::CheckConfig => {
-            with_settings(&files, |settings| async move {
->>>>>>> main
                 out(settings.effective_toml());
                 out("# these settings can be used");
                 Ok(ExitCode::SUCCESS)
