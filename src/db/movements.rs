@@ -8,7 +8,6 @@ use super::sql::{Rows, statements};
 use crate::domain::ids::{LineId, MarketplaceId, MovementId, WebhookId};
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
-use uuid::Uuid;
 
 statements! {
     MOVEMENTS_INSERT = both("INSERT INTO inventory_movements (id, product_id, location_id, level_version, previous_version, \

@@ -6,7 +6,6 @@ use super::span::Ids;
 use super::sql::{Rows, ids, statements};
 use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, OrderId, ProductId, ReservationId};
 use crate::domain::time::Timestamp;
-use uuid::Uuid;
 
 statements! {
     ORDERS_INSERT_ONCE = both("INSERT INTO orders (id, marketplace_id, external_id, source, status, placed_at, items_hash, customer_name, \

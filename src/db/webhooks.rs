@@ -209,7 +209,7 @@ row! {
 /// Which rows of the log; empty means any.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    pub status: &'static str,
+    pub status: String,
     pub marketplace: String,
     pub event_type: String,
     /// Held by the event's key, its type or its error.
@@ -220,7 +220,7 @@ pub struct Filter {
 pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<WebhookView>, DbError> {
     let Ids { from, before } = ids;
     let (code, kind) = (which.marketplace.as_str(), which.event_type.as_str());
-    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, which.status, code, kind, limit, holding(&which.text))
+    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, which.status.as_str(), code, kind, limit, holding(&which.text))
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<WebhookView>, DbError> {

@@ -271,7 +271,7 @@ pub(super) async fn webhooks(
     let window = params.0.window()?;
     let WebhookParams { status, marketplace, event_type, q, .. } = params.0;
     let which = db_webhooks::Filter {
-        status: status.map_or("", WebhookStatus::as_str),
+        status: status.map_or("", WebhookStatus::as_str).to_owned(),
         marketplace: marketplace.unwrap_or_default(),
         event_type: event_type.unwrap_or_default(),
         text: q.unwrap_or_default(),

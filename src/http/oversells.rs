@@ -14,9 +14,9 @@ use super::problem::{FieldError, Problem};
 use super::shapes::text;
 use super::table::{self, Source, list_params};
 use super::write::{Write, write};
-use crate::ask;
 use crate::context::Context;
 use crate::db::alerts::{self, OversellView};
+use crate::db::{Conn, DbError, Ids};
 use crate::domain::time::Timestamp;
 use crate::pipeline::oversells::ResolveOversell;
 

@@ -19,7 +19,7 @@ use crate::db::{Conn, DbError, Ids};
 use crate::domain::time::Timestamp;
 
 /// Where rows come from, and how they are shown.
-pub trait Source: Send + Sync + 'static {
+pub(super) trait Source: Send + Sync + 'static {
     type Row: Send + 'static;
     type Shape: Serialize;
     /// Of the file.
@@ -76,7 +76,7 @@ impl<S: Source> Question for NextPage<S> {
 }
 
 /// A page as JSON, or everything (up to `limit`, where one is given) as a table.
-pub async fn answer<S: Source>(
+pub(super) async fn answer<S: Source>(
     request: &HttpRequest,
     ctx: &web::Data<Context>,
     source: S,

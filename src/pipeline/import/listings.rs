@@ -182,8 +182,9 @@ pub(super) async fn apply(tx: &mut Tx<'_>, import: &ImportRow, rows: &[(i64, Str
 }
 
 async fn insert(tx: &mut Tx<'_>, cells: &[ListingCells], made: &[(usize, New)], actor: &str) -> Result<(), DbError> {
-    let listing = |(n, new): &(usize, New)| {
-        let row = cells.get(*n)?;
+    let mut rows = Vec::with_capacity(made.len());
+    for (n, new) in made {
+        let Some(row) = cells.get(*n) else { continue };
         let listing = NewListing {
             id: new.id,
             marketplace_id: new.marketplace,
@@ -196,9 +197,8 @@ async fn insert(tx: &mut Tx<'_>, cells: &[ListingCells], made: &[(usize, New)], 
             rule: "{}",
             actor,
         };
-        Some((listing, new.parts.clone()))
-    };
-    let rows: Vec<_> = made.iter().filter_map(listing).collect();
+        rows.push((listing, new.parts.clone()));
+    }
     if rows.is_empty() {
         return Ok(());
     }

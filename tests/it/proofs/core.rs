@@ -224,7 +224,7 @@ impl Core {
         let mut reader = self.reader().await;
         stockhub::db::webhooks::page(
             &mut reader.conn(),
-            &stockhub::db::webhooks::Filter { status, ..Default::default() },
+            &stockhub::db::webhooks::Filter { status: status.into(), ..Default::default() },
             Ids::default(),
             1_000,
         )
