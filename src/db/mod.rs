@@ -172,11 +172,11 @@ impl Db {
     /// A consistent copy of a SQLite database into a new file, while others read and write it. The copy knows that it is one.
     pub async fn copy_to(&self, file: &std::path::Path) -> Result<(), OpenError> {
         let failed = |source| OpenError::Connect { url: file.display().to_string(), source };
-        let Readers::Sqlite(pool) = &self.readers else { return Err(failed(sqlx::Error::PoolClosed)) };
         let name = file.to_string_lossy().into_owned();
-        let mut conn = pool.acquire().await.map_err(failed)?;
-        sqlx::query("VACUUM INTO ?1").bind(&name).execute(&mut *conn).await.map_err(failed)?;
-        drop(conn);
+        // A connection of its own: one that may only read could not write the copy. Of the database itself it only reads.
+        let mut conn = self.options.sqlite().create_if_missing(false).connect().await.map_err(failed)?;
+        sqlx::query("VACUUM INTO ?1").bind(&name).execute(&mut conn).await.map_err(failed)?;
+        conn.close().await.map_err(failed)?;
         let mut copy = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.map_err(failed)?;
         hub::set(&mut Conn::Sqlite(&mut copy), hub::IS_BACKUP, "1").await?;
         copy.close().await.map_err(failed)

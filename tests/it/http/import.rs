@@ -34,7 +34,7 @@ fn counts(done: &Value) -> [i64; 3] {
 }
 
 const TABLE: &str = "sku,name,price,cost_price,currency,low_stock_threshold,oversell_policy,stock\r\n\
-    A-1,\"Phone, black\",129.90,80.00,USD,5,block,50\r\nB-2,Case,9.90,,USD,3,allow,7\r\n'=C,\"'+Formula\",,,,3,block,0\r\n";
+    '=C,'+Formula,,,,3,block,0\r\nA-1,\"Phone, black\",129.90,80.00,USD,5,block,50\r\nB-2,Case,9.90,,USD,3,allow,7\r\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_out_comes_in_again_and_changes_nothing() {
@@ -52,7 +52,7 @@ async fn what_goes_out_comes_in_again_and_changes_nothing() {
     assert_eq!(hub.get("/v1/admin/products/%3DC").await["name"], "+Formula", "kept as text");
     let movement = hub.get("/v1/admin/movements?sku=A-1").await["items"][0].clone();
     assert_eq!((&movement["movement_type"], &movement["reference_type"]), (&json!("opening"), &json!("import")));
-    assert_eq!(export(&hub, "products").await, TABLE.replace("sku,name", "sku,name"), "export is the import's form, and escapes");
+    assert_eq!(export(&hub, "products").await, TABLE, "export is the import's form, and escapes");
     assert_eq!(counts(&import(&hub, &export(&hub, "products").await).await), [0, 0, 3]);
     // What is named changes, what is left empty stays.
     let done = import(&hub, "sku,stock,price,currency\nA-1,45,,\nB-2,,10.50,USD\n").await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::http::Answer;
 use crate::support::hub::{ADMIN_TOKEN, Hub, Plan};
@@ -50,7 +51,7 @@ async fn filters_find_what_they_name_and_nothing_else() {
     assert!(!of(&pushes, "id").is_empty() && of(&pushes, "marketplace").iter().all(|code| code == "ozon"));
     assert_eq!(of(&get("/v1/admin/listings?marketplace=uzum&sku=A-1").await, "marketplace_product_id"), ["UZUM-A-1"]);
     assert_eq!(get("/v1/admin/listings?state=blocked").await["items"], json!([]));
-    assert_eq!(of(&get("/v1/admin/audit?action=listing.create&target=%3DB&limit=2").await, "actor").len(), 2);
+    assert_eq!(of(&get("/v1/admin/audit?action=listing.create&limit=2").await, "actor").len(), 2);
     assert_eq!(get("/v1/admin/alerts?state=open&kind=nothing").await["items"], json!([]));
     assert_eq!(get("/v1/admin/oversells?state=open").await["items"], json!([]));
     hub.stop().await;
@@ -141,8 +142,11 @@ async fn a_listing_under_another_name_is_told_anew_and_a_paused_one_is_not() {
 async fn heads_are_answered_and_the_description_is_a_page() {
     let hub = Hub::with(Plan { shops: vec![], ..Plan::default() }).await;
     for path in ["/healthz", "/readyz", "/v1/stock", "/openapi.json", "/docs", "/store"] {
-        let answer = hub.http.raw(&[format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()]).await;
-        assert_eq!((answer.status, answer.body.len()), (200, 0), "{path}");
+        let (mut text, request) = (String::new(), format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+        let mut socket = tokio::net::TcpStream::connect(hub.address).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        socket.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n\r\n"), "a head and no body: {path}: {text}");
     }
     let page = hub.http.send("GET", "/docs", &[], None).await;
     assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'self'"));
