@@ -23,18 +23,22 @@ statements! {
             JOIN marketplace_products l ON l.id = c.listing_id AND l.marketplace_id = {id 0} \
             WHERE l.state <> 'ended' AND c.units = 1 \
                 AND NOT EXISTS (SELECT 1 FROM listing_components o WHERE o.listing_id = l.id AND o.product_id <> p.id)");
+    // By what its marketplace calls it: from 10 on, the surer the name the lower.
+    LISTINGS_BY_REFS = both("SELECT {int 3} AS item, {int 4} AS way, l.id AS listing_id FROM {rows} \
+            JOIN listing_refs f ON f.marketplace_id = {id 0} AND f.name = {text 1} AND f.value = {text 2} \
+            JOIN marketplace_products l ON l.id = f.listing_id WHERE l.state <> 'ended'");
     // All listings that any of these products is part of, locked in one order.
     LISTINGS_LOCK_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
-            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since \
+            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id {for update}");
     LISTINGS_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
-            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since \
+            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id");
@@ -48,7 +52,7 @@ statements! {
             acked_version = {int 7}, acked_quantity = {int 8}, next_push_at = {int 9}, quota_left = {int 10}, \
             marketplace_stock = {int 11}, previous_stock = (CASE WHEN l.marketplace_stock IS DISTINCT FROM {int 11} \
                 THEN l.marketplace_stock ELSE l.previous_stock END), \
-            stock_last_synced_at = {int 12}, observed_sequence = {text 13}, gap_since = {int 14}, \
+            stock_last_synced_at = {int 12}, observed_sequence = {text 13}, gap_since = {int 14}, push_trigger = {text 15}, \
             version = l.version + 1, updated_at = {int 3} \
         FROM {rows} WHERE l.id = {id 0}");
     HISTORY_INSERT = both("INSERT INTO marketplace_stock_history (id, listing_id, product_id, marketplace_id, quantity_before, \
@@ -128,6 +132,7 @@ row! {
         pub push_state: String,
         pub next_push_at: Timestamp,
         pub gap_since: Option<Timestamp>,
+        pub push_trigger: String,
     }
 }
 
@@ -223,13 +228,18 @@ pub struct ItemQuery<'a> {
     pub marketplace_id: MarketplaceId,
     pub product_id: Option<&'a str>,
     pub sku: Option<&'a str>,
+    /// Names of the marketplace's own kind, the surest first.
+    pub refs: &'a [(String, String)],
 }
+
+/// The way of an item's first ref; the second has the next number.
+pub const BY_REF: i64 = 10;
 
 row! {
     pub struct Resolved {
         /// Index of the query.
         pub item: i64,
-        /// 1 by the marketplace's product id, 2 by its SKU, 3 by ours.
+        /// 1 by the marketplace's product id, 2 by its SKU, 3 by ours, from `BY_REF` on by its refs.
         pub way: i64,
         pub listing_id: ListingId,
     }
@@ -245,7 +255,19 @@ pub async fn resolve(conn: &mut Conn<'_>, items: &[ItemQuery<'_>]) -> Result<Vec
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    fetch_all!(conn, LISTINGS_RESOLVE, Resolved, rows.finish())
+    let mut found = fetch_all!(conn, LISTINGS_RESOLVE, Resolved, rows.finish())?;
+    let mut rows = Rows::new();
+    for (index, item) in items.iter().enumerate() {
+        for (way, (name, value)) in (BY_REF..).zip(item.refs) {
+            rows.push(|r| {
+                r.id(item.marketplace_id).text(name).text(value).int(index as i64).int(way);
+            });
+        }
+    }
+    if !rows.is_empty() {
+        found.extend(fetch_all!(conn, LISTINGS_BY_REFS, Resolved, rows.finish())?);
+    }
+    Ok(found)
 }
 
 pub async fn lock_of_products(
@@ -289,7 +311,7 @@ pub async fn retarget(conn: &mut Conn<'_>, changed: &[ListingRow], now: Timestam
                 .int(l.next_push_at.micros())
                 .opt_int(l.quota_left);
             r.opt_int(l.marketplace_stock).opt_int(l.stock_last_synced_at.map(Timestamp::micros));
-            r.opt_text(l.observed_sequence.as_deref()).opt_int(l.gap_since.map(Timestamp::micros));
+            r.opt_text(l.observed_sequence.as_deref()).opt_int(l.gap_since.map(Timestamp::micros)).text(&l.push_trigger);
         });
     }
     execute_exactly!(changed.len(), conn, LISTINGS_RETARGET, rows.finish())

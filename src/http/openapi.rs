@@ -30,10 +30,13 @@ use crate::context::Context;
         super::repair::repair, super::rules::of_hub, super::rules::of_marketplace, super::rules::of_product,
         super::rules::of_listing, super::rules::set_hub, super::rules::set_marketplace, super::rules::set_product,
         super::rules::set_listing, super::listing_change::change, super::tables::import_products, super::tables::export_products, super::tables::import_listings,
-        super::tables::export_listings, super::live::ticket, super::live::live, super::login::setup_needed,
+        super::tables::export_listings, super::tasks::list, super::tasks::pushed,
+        super::live::ticket, super::live::live, super::login::setup_needed,
         super::login::set_up, super::login::log_in, super::login::log_out, super::login::show_me, super::login::change_password,
         super::users::list, super::users::create, super::users::change, super::users::remove, super::users::sessions,
         super::users::end_session, super::storefront_keys::list, super::storefront_keys::create, super::storefront_keys::revoke,
+        super::sync::start, super::sync::list, super::sync::get, super::sync::refresh, super::reconciliations::start,
+        super::reconciliations::list, super::reconciliations::get, super::reconciliations::approve, super::doctor::examine,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes, &SecondNames)

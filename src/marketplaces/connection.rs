@@ -75,6 +75,10 @@ pub struct Policy {
     pub count_unpaid: Option<bool>,
     /// Who is right when it shows another number than expected.
     pub drift_policy: DriftPolicy,
+    /// How often its orders (of one that only tells its numbers: those) are read, where the seller says so.
+    pub poll_every: Option<Duration>,
+    /// Instead of the hub's schedule.
+    pub reconcile_every: Option<Duration>,
     pub rule: Rule,
 }
 
@@ -128,6 +132,11 @@ impl Connection {
     /// Whether pushes to it leave by themselves.
     pub fn pushes(&self) -> bool {
         self.adapter.traits().push == super::PushStyle::Request && self.policy.push_enabled && self.status == Status::Active
+    }
+
+    /// Least time between two pushes of one listing, as the seller and the adapter want it.
+    pub fn min_gap(&self) -> Duration {
+        self.policy.min_gap.max(self.adapter.traits().min_gap)
     }
 
     pub fn is_storefront(&self) -> bool {

@@ -26,6 +26,7 @@ mod secret;
 pub(crate) mod section;
 mod sections;
 mod source;
+mod sync;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -49,6 +50,7 @@ pub use sections::{
     PushSettings, SecuritySettings, ServerSettings,
 };
 pub use source::Env;
+pub use sync::SyncSettings;
 
 use crate::marketplaces::catalogue::Catalogue;
 use section::{Context, Section};
@@ -69,6 +71,7 @@ pub struct Settings {
     pub ingest: IngestSettings,
     pub import: ImportSettings,
     pub push: PushSettings,
+    pub sync: SyncSettings,
     pub realtime: RealtimeSettings,
     pub inventory: InventorySettings,
     pub rule: RuleSettings,
@@ -121,6 +124,7 @@ impl Settings {
         let ingest = s.table("ingest", IngestSettings::read);
         let import = s.table("import", ImportSettings::read);
         let push = s.table("push", PushSettings::read);
+        let sync = s.table("sync", SyncSettings::read);
         let realtime = s.table("realtime", RealtimeSettings::read);
         let inventory = s.table("inventory", InventorySettings::read);
         let rule = s.table("rule", RuleSettings::read);
@@ -139,6 +143,7 @@ impl Settings {
             ingest: ingest?,
             import: import?,
             push: push?,
+            sync: sync?,
             realtime: realtime?,
             inventory: inventory?,
             rule: rule?,

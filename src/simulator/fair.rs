@@ -10,7 +10,7 @@ use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
 
 use super::audit::{Report, audit};
-use super::chaos::Chaos;
+use super::chaos::{Chaos, Fault};
 use super::courier::CourierSettings;
 use super::http_client::Target;
 use super::hub_view::{HubError, HubView};
@@ -97,8 +97,20 @@ impl Fair {
         }
     }
 
+    /// The same knobs everywhere, less what a hub could never learn of: a shop that is not asked for orders loses no webhook, and
+    /// one that cannot be read back does what it says. Walls stand where the real ones do.
     pub fn set_chaos(&self, chaos: &Chaos) -> Result<(), SimulatorError> {
-        self.shops.iter().try_for_each(|shop| shop.market().set_chaos(chaos.clone()))
+        self.shops.iter().try_for_each(|shop| {
+            let (market, mut chaos) = (shop.market(), chaos.clone());
+            if market.kind() == Kind::Generic {
+                chaos.lost_percent = 0;
+                chaos.faults.retain(|fault| *fault != Fault::DidNothing);
+            }
+            if market.kind() == Kind::BackMarket && !chaos.faults.is_empty() {
+                chaos.faults.push(Fault::Wall);
+            }
+            market.set_chaos(chaos)
+        })
     }
 
     /// Held against what the hub says.

@@ -17,4 +17,7 @@ mod events;
 mod inventory;
 mod pipeline;
 mod proofs;
+mod pushing;
 mod realtime;
+mod sync;
+mod simulator;

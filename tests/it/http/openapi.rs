@@ -8,7 +8,9 @@ use serde_json::Value;
 use crate::support::hub::Hub;
 
 /// Routes that are no part of the API: the demo's, and pages with what they load.
-const NOT_DESCRIBED: [&str; 8] = [
+const NOT_DESCRIBED: [&str; 10] = [
+    "/",
+    "/dashboard/{name:.+}",
     "/docs",
     "/docs/{part:docs.js|docs.css}",
     "/demo/buy",

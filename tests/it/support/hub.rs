@@ -46,6 +46,8 @@ pub struct Plan {
     pub sections: String,
     /// TOML of more marketplaces.
     pub marketplaces: String,
+    /// What the marketplaces' secrets refer to, beside this file's own.
+    pub environment: Vec<(String, String)>,
     /// Lines added inside each shop's `[marketplaces.policy]`.
     pub policy: String,
     pub stock_feed: &'static str,
@@ -64,6 +66,7 @@ impl Default for Plan {
             kinds: Vec::new(),
             sections: String::new(),
             marketplaces: "[[marketplaces]]\ncode = \"olx\"\nadapter = \"manual\"\n".into(),
+            environment: Vec::new(),
             policy: String::new(),
             stock_feed: "delta",
             shutdown_timeout_s: 30,
@@ -194,6 +197,16 @@ impl Hub {
         }
     }
 
+    /// Waits until all but so many listings are acknowledged: those that are blocked stay behind.
+    pub async fn settled_but(&self, blocked: usize) {
+        let behind = async || {
+            let metrics = self.http.send("GET", "/metrics", &[], None).await.text();
+            let counts = metrics.lines().filter(|line| line.starts_with("dirty_listings{"));
+            counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum::<usize>()
+        };
+        self.until(&format!("all but {blocked} are told"), async || behind().await == blocked).await;
+    }
+
     /// Stops gracefully; gives the database back for another start.
     pub async fn stop(self) -> TestDatabase {
         self.stop.cancel();
@@ -212,6 +225,7 @@ pub fn settings(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> S
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .chain(of_shops)
+        .chain(plan.environment.clone())
         .collect();
     let loaded = Settings::from_texts(&[("test", &text)], &env);
     loaded.unwrap_or_else(|faults| panic!("{faults}\n{text}")).0
