@@ -147,15 +147,7 @@ impl App {
             look_every: Duration::from_secs(if db.url().is_sqlite() { 3_600 } else { 2 }),
         };
         let messenger = messenger(&settings, &sealer)?;
-        let publisher = Arc::new(Publisher {
-            kit: kit.clone(),
-            db: db.clone(),
-            writer: writer.clone(),
-            messenger: messenger.clone(),
-            bell: broadcast.outbox.clone(),
-            owner: kit.chance.id(kit.clock.now()).to_string(),
-            limits: publish_limits(&settings),
-        });
+        let publisher = Arc::new(publisher(&settings, &kit, &db, &writer, &messenger, &broadcast));
         let context = Context {
             settings,
             kit,
@@ -403,6 +395,25 @@ fn messenger(settings: &Settings, sealer: &Sealer) -> Result<Messenger, StartErr
     let limits = OutboundLimits { timeout: settings.events.timeout(), ..outbound_limits(settings) };
     let mailer = Mailer::new(&settings.mail)?.map(Arc::new);
     Ok(Messenger { outbound: Outbound::new(limits)?, mailer, sealer: sealer.clone() })
+}
+
+fn publisher(
+    settings: &Settings,
+    kit: &Kit,
+    db: &Db,
+    writer: &Writer,
+    messenger: &Messenger,
+    broadcast: &Broadcast,
+) -> Publisher {
+    Publisher {
+        kit: kit.clone(),
+        db: db.clone(),
+        writer: writer.clone(),
+        messenger: messenger.clone(),
+        bell: broadcast.outbox.clone(),
+        owner: kit.chance.id(kit.clock.now()).to_string(),
+        limits: publish_limits(settings),
+    }
 }
 
 fn publish_limits(settings: &Settings) -> PublishLimits {

@@ -81,6 +81,9 @@ impl Question for CompareListings {
     }
 }
 
+/// Where a row sells, and what one unit of it is made of.
+type Judged = (Arc<Connection>, Vec<(ProductId, i64)>);
+
 struct Known {
     connections: HashMap<String, Arc<Connection>>,
     products: HashMap<String, ProductId>,
@@ -110,7 +113,7 @@ impl Known {
     }
 
     /// What the row is made of, where it can be.
-    fn judge(&self, row: &ListingCells) -> Result<(Arc<Connection>, Vec<(ProductId, i64)>), FaultText> {
+    fn judge(&self, row: &ListingCells) -> Result<Judged, FaultText> {
         let connection = self.connections.get(&row.marketplace);
         let connection = connection.ok_or(("marketplace", "there is no such marketplace to list on".to_owned()))?;
         row.update()?;
