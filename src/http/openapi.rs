@@ -16,7 +16,7 @@ use crate::context::Context;
         super::products::create, super::products::list, super::products::get, super::products::explain, super::stock::change,
         super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements, super::lists::webhooks,
         super::lists::webhook, super::pushes::list, super::alerts::list, super::oversells::list, super::oversells::resolve,
-        super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::audit::list,
+        super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::audit::list, super::adapters::list,
         super::marketplaces::list, super::marketplaces::create,
         super::marketplaces::get, super::marketplaces::change, super::marketplaces::pause, super::marketplaces::resume,
         super::marketplaces::rotate, super::tokens::create, super::tokens::list, super::tokens::revoke,

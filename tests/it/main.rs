@@ -13,6 +13,7 @@ mod caller;
 mod db;
 mod http;
 mod ledger;
+mod marketplaces;
 mod events;
 mod inventory;
 mod pipeline;
