@@ -84,6 +84,22 @@ statements! {
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+            AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
+    LISTINGS_PAGE_OF_SKU = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
+            l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
+        FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.id IN (SELECT c.listing_id FROM listing_components c JOIN products p ON p.id = c.product_id WHERE p.sku = $5) \
+            AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+            AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
+    LISTING_NAMES_LOCK = both("SELECT marketplace_id, marketplace_sku, refs, marketplace_price, currency, state, version \
+        FROM marketplace_products WHERE id = $1 {for update}");
+    LISTING_NAMES_SET = both("UPDATE marketplace_products SET marketplace_sku = $2, refs = $3, marketplace_price = $4, currency = $5, \
+            state = $6, expected = (CASE WHEN $7 THEN NULL ELSE expected END), \
+            push_state = (CASE WHEN $7 AND push_state = 'blocked' THEN 'dirty' ELSE push_state END), version = version + 1, updated_at = $8 WHERE id = $1");
+    LISTINGS_EXPORT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.marketplace_price, l.currency, l.state FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.id > $1 AND m.code <> 'store' ORDER BY l.id LIMIT $2");
     // What the storefront publishes, to fill the keyed table at start: the store's listings carry the published version.
     STORE_ITEMS = both("SELECT p.sku, l.listed_stock, l.wanted_version, l.state FROM marketplace_products l \
@@ -409,9 +425,72 @@ pub async fn get(conn: &mut Conn<'_>, id: ListingId) -> Result<Option<ListingVie
     fetch_optional!(conn, LISTING_BY_ID, ListingView, id)
 }
 
-/// The next listings after an id; the store's own are left out, every product has one.
-pub async fn page(conn: &mut Conn<'_>, after: Uuid, limit: i64) -> Result<Vec<ListingView>, DbError> {
-    fetch_all!(conn, LISTINGS_PAGE, ListingView, after, limit)
+/// Which listings; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub marketplace: String,
+    pub sku: String,
+    /// As it is shown: how far it is told, or paused, or ended.
+    pub state: String,
+}
+
+/// The next ones after an id, without the own store's.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, after: Uuid, limit: i64) -> Result<Vec<ListingView>, DbError> {
+    let (code, state) = (which.marketplace.as_str(), which.state.as_str());
+    match which.sku.as_str() {
+        "" => fetch_all!(conn, LISTINGS_PAGE, ListingView, after, code, state, limit),
+        sku => fetch_all!(conn, LISTINGS_PAGE_OF_SKU, ListingView, after, code, state, limit, sku),
+    }
+}
+
+row! {
+    /// A listing as a table shows it.
+    pub struct ExportRow {
+        pub id: ListingId,
+        pub marketplace: String,
+        pub marketplace_product_id: String,
+        pub market: String,
+        pub marketplace_sku: Option<String>,
+        pub refs: String,
+        pub marketplace_price: Option<i64>,
+        pub currency: Option<String>,
+        pub state: String,
+    }
+}
+
+/// The next ones after an id, without the own store's.
+pub async fn export(conn: &mut Conn<'_>, after: Uuid, limit: i64) -> Result<Vec<ExportRow>, DbError> {
+    fetch_all!(conn, LISTINGS_EXPORT, ExportRow, after, limit)
+}
+
+row! {
+    /// What people change of a listing.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListingNames {
+        pub marketplace_id: MarketplaceId,
+        pub marketplace_sku: Option<String>,
+        pub refs: String,
+        pub marketplace_price: Option<i64>,
+        pub currency: Option<String>,
+        pub state: String,
+        pub version: i64,
+    }
+}
+
+pub async fn lock_names(conn: &mut Conn<'_>, id: ListingId) -> Result<Option<ListingNames>, DbError> {
+    fetch_optional!(conn, LISTING_NAMES_LOCK, ListingNames, id)
+}
+
+/// `forget`: what it shows is not known any more.
+pub async fn set_names(
+    conn: &mut Conn<'_>,
+    id: ListingId,
+    n: &ListingNames,
+    forget: bool,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let (sku, refs, currency, state) = (n.marketplace_sku.as_deref(), n.refs.as_str(), n.currency.as_deref(), n.state.as_str());
+    execute_exactly!(1, conn, LISTING_NAMES_SET, id, sku, refs, n.marketplace_price, currency, state, forget, now)
 }
 
 pub async fn store_items(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<StoreItem>, DbError> {
