@@ -163,7 +163,7 @@ impl Sync {
                 self.start(connection.id, Job::Statuses, async move {
                     let ended = sync.ask_statuses(&connection, statuses).await;
                     let slower = if matches!(ended, PollEnd::Failed(_)) { 2 } else { 1 };
-                    let due = sync.kit.clock.now().plus(statuses.every * slower);
+                    let due = now.plus(statuses.every * slower);
                     sync.lane(connection.id, |lane| lane.statuses_due = due);
                 });
             }
