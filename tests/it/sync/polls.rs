@@ -228,7 +228,7 @@ async fn open_orders_are_asked_for_their_status() {
     stand
         .hub
         .until("the cancel is in", async || {
-            stand.clock.advance(Duration::from_millis(20));
+            stand.clock.advance(Duration::from_millis(200));
             stand.on_hand("A-1").await == 46
         })
         .await;
