@@ -13,9 +13,6 @@ statements! {
             marketplace_price, currency, rule, wanted_at, admin_id, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $10, $10)");
     COMPONENT_INSERT = both("INSERT INTO listing_components (listing_id, product_id, units) VALUES ($1, $2, $3)");
-    REFS_INSERT = both("INSERT INTO listing_refs (marketplace_id, name, value, listing_id) \
-        SELECT {id 0}, {text 1}, {text 2}, {id 3} FROM {rows}");
-    REFS_DELETE = both("DELETE FROM listing_refs WHERE listing_id = $1");
     // By the names the marketplace gives things. The caller says which of an item's names is the surest.
     LISTINGS_RESOLVE_REFS = both("SELECT {int 3} AS item, {int 4} AS place, n.listing_id AS listing_id FROM {rows} \
             JOIN listing_refs n ON n.marketplace_id = {id 0} AND n.name = {text 1} AND n.value = {text 2} \
@@ -223,32 +220,7 @@ pub async fn insert(
     for (product, units) in components {
         execute_exactly!(1, conn, COMPONENT_INSERT, l.id, *product, *units)?;
     }
-    insert_refs(conn, l.marketplace_id, l.id, l.refs).await
-}
-
-/// The names of a listing as `refs` has them, in the table they are found by. For whoever changes `refs`.
-pub async fn replace_refs(conn: &mut Conn<'_>, marketplace: MarketplaceId, id: ListingId, refs: &str) -> Result<(), DbError> {
-    execute!(conn, REFS_DELETE, id)?;
-    insert_refs(conn, marketplace, id, refs).await
-}
-
-async fn insert_refs(conn: &mut Conn<'_>, marketplace: MarketplaceId, id: ListingId, refs: &str) -> Result<(), DbError> {
-    let named: serde_json::Map<String, serde_json::Value> = serde_json::from_str(refs).unwrap_or_default();
-    let mut rows = Rows::new();
-    for (name, value) in &named {
-        let text = match value {
-            serde_json::Value::String(text) if !text.is_empty() => text.clone(),
-            serde_json::Value::Number(number) => number.to_string(),
-            _ => continue,
-        };
-        rows.push(|r| {
-            r.id(marketplace).text(name).text(&text).id(id);
-        });
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    execute!(conn, REFS_INSERT, rows.finish()).map(drop)
+    Ok(())
 }
 
 /// What an outside fact names: the marketplace's product id, a SKU, or both.
