@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod account_health;
 mod alerts;
 mod dead_letters;
 mod analytics;

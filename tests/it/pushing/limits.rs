@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use stockhub::marketplaces::call::OrderFeed;
 use stockhub::marketplaces::limit::{Cost, LimitHeaders};
-use stockhub::marketplaces::{Limit, Traits};
+use stockhub::marketplaces::{Abilities, Limit, Traits};
 use stockhub::simulator::http_server::Reply;
 
 use super::{SECOND, plan, rig};
@@ -181,5 +182,28 @@ async fn an_item_that_is_too_early_waits_alone() {
     assert_eq!((shop.shows("A"), shop.shows("B")), (Some(4), Some(4)));
     let of = |sku: &str| shop.pushes().iter().filter(|push| push.stocks().contains(&(sku.to_owned(), 4))).count();
     assert_eq!((of("A"), of("B")), (4, 1));
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_is_not_raised_before_its_orders_were_looked_at() {
+    let feed = OrderFeed { lists: 1, overlap: SECOND, span_max: None, every: Duration::from_secs(86_400), statuses: None };
+    let abilities = Abilities { orders: Some(feed), ..Abilities::default() };
+    let traits = Traits { abilities, ..Traits::plain() };
+    let (hub, shop) = rig(Scripted { traits, ..Scripted::plain() }, "").await;
+    // One it never had waits for nothing.
+    hub.sell_at_shop("A", 5, None, json!({})).await;
+    hub.is_synced("A").await;
+    hub.top_up("A", 4).await;
+    let id = hub.context.kit.registry.by_code("shop").unwrap().id;
+    let asked = tokio::time::timeout(10 * SECOND, hub.context.callers.of(id).poll_wanted()).await;
+    assert!(asked.is_ok(), "a poll is asked for");
+    // A lower number goes out meanwhile, and so does a zero.
+    hub.store_sells("A", 6).await;
+    hub.until("the lower one is told", async || shop.shows("A") == Some(3)).await;
+    hub.top_up("A", 2).await;
+    hub.store_sells("A", 5).await;
+    hub.until("zero is told", async || shop.shows("A") == Some(0)).await;
+    assert_eq!(shop.pushes().iter().flat_map(|push| push.stocks()).map(|(_, stock)| stock).collect::<Vec<_>>(), [5, 3, 0]);
     hub.stop().await;
 }
