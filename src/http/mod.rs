@@ -6,6 +6,7 @@ pub mod problem;
 pub mod shapes;
 
 mod account_health;
+mod adapters;
 mod alerts;
 mod dead_letters;
 mod analytics;
@@ -15,6 +16,7 @@ pub(crate) mod client;
 mod dashboard;
 mod demo;
 mod described;
+mod doctor;
 mod events;
 mod health;
 mod listings;
@@ -32,11 +34,13 @@ mod products;
 mod reservations;
 mod repair;
 mod rules;
+mod reconciliations;
 mod same_site;
 mod serve;
 mod sinks;
 mod storefront_keys;
 mod stock;
+mod sync;
 mod tasks;
 mod timeline;
 mod tokens;
@@ -55,6 +59,7 @@ use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
 
 use crate::context::Context;
 use crate::realtime;
+pub use adapters::shape as adapter_shape;
 pub use openapi::document as openapi_document;
 pub use serve::serve;
 pub use tokens::CreateToken;
@@ -63,6 +68,7 @@ pub use tokens::CreateToken;
 pub fn configure(cfg: &mut ServiceConfig) {
     doors(cfg);
     goods(cfg);
+    readings(cfg);
     operations(cfg);
     channels(cfg);
     people(cfg);
@@ -121,6 +127,22 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
 }
 
+/// What marketplaces are asked, and what came of it.
+fn readings(cfg: &mut ServiceConfig) {
+    cfg.service(at("/v1/admin/sync", "POST", [post().to(sync::start)]))
+        .service(at("/v1/admin/sync-logs", "GET", [get().to(sync::list)]))
+        .service(at("/v1/admin/sync-logs/{id}", "GET", [get().to(sync::get)]))
+        .service(at("/v1/admin/listings/{id}/refresh", "POST", [post().to(sync::refresh)]))
+        .service(at(
+            "/v1/admin/reconciliations",
+            "GET, POST",
+            [get().to(reconciliations::list), post().to(reconciliations::start)],
+        ))
+        .service(at("/v1/admin/reconciliations/{id}/approve", "POST", [post().to(reconciliations::approve)]))
+        .service(at("/v1/admin/reconciliations/{id}", "GET", [get().to(reconciliations::get)]))
+        .service(at("/v1/admin/marketplaces/{code}/doctor", "POST", [post().to(doctor::examine)]));
+}
+
 /// What came in, what went out, what needs a person, and who may do what.
 fn operations(cfg: &mut ServiceConfig) {
     cfg.service(at("/v1/admin/orders", "GET, POST", [get().to(orders::list), post().to(orders::place_manual)]))
@@ -153,7 +175,8 @@ fn operations(cfg: &mut ServiceConfig) {
 
 /// Where the hub sells.
 fn channels(cfg: &mut ServiceConfig) {
-    cfg.service(at("/v1/admin/marketplaces", "GET, POST", [get().to(marketplaces::list), post().to(marketplaces::create)]))
+    cfg.service(at("/v1/admin/adapters", "GET", [get().to(adapters::list)]))
+        .service(at("/v1/admin/marketplaces", "GET, POST", [get().to(marketplaces::list), post().to(marketplaces::create)]))
         .service(at("/v1/admin/marketplaces/{code}/pause", "POST", [post().to(marketplaces::pause)]))
         .service(at("/v1/admin/marketplaces/{code}/resume", "POST", [post().to(marketplaces::resume)]))
         .service(at("/v1/admin/marketplaces/{code}/rotate-secret", "POST", [post().to(marketplaces::rotate)]))

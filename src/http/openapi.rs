@@ -17,7 +17,7 @@ use crate::context::Context;
         super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements, super::lists::webhooks,
         super::lists::webhook, super::lists::pushes, super::lists::alerts, super::oversells::list, super::oversells::resolve,
         super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::lists::audit,
-        super::marketplaces::list, super::marketplaces::create,
+        super::adapters::list, super::marketplaces::list, super::marketplaces::create,
         super::marketplaces::get, super::marketplaces::change, super::marketplaces::pause, super::marketplaces::resume,
         super::marketplaces::rotate, super::tokens::create, super::tokens::list, super::tokens::revoke,
         super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship,
@@ -33,6 +33,8 @@ use crate::context::Context;
         super::login::set_up, super::login::log_in, super::login::log_out, super::login::show_me, super::login::change_password,
         super::users::list, super::users::create, super::users::change, super::users::remove, super::users::sessions,
         super::users::end_session, super::storefront_keys::list, super::storefront_keys::create, super::storefront_keys::revoke,
+        super::sync::start, super::sync::list, super::sync::get, super::sync::refresh, super::reconciliations::start,
+        super::reconciliations::list, super::reconciliations::get, super::reconciliations::approve, super::doctor::examine,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes, &SecondNames)

@@ -7,17 +7,17 @@ mod absolute;
 mod lines;
 mod observed;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::absolute::Seen;
 use super::Tx;
-use super::log::Logged;
+use super::log::{self, Logged};
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
 use crate::breakage::{self, Breakage};
 use crate::db::alerts::{self, NewAlert};
 use crate::db::history;
-use crate::db::listings::{self, ItemQuery, ListingRow};
+use crate::db::listings::{self, ItemQuery, ListingRow, RefQuery};
 use crate::db::webhooks::{self, PendingWebhook, WebhookResult};
 use crate::db::{self, DbError};
 use crate::domain::fact::{Fact, Item, OrderFact, StockDelta, StockObservation};
@@ -28,7 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::marketplaces::{Connection, Door, Incoming, StockFeed, Verdict};
 
 /// Applies a group of new log rows and writes down what became of each.
-pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
+pub(crate) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
     if list.is_empty() {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbE
 }
 
 /// The same for one row, which may be poison: its failure is written down, and the log keeps it for another try.
-pub(super) async fn one_by_itself(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
+pub(crate) async fn one_by_itself(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
     let [one] = &list[..] else { return logged(tx, list).await };
     let (id, retry_count) = (one.id, one.retry_count);
     db::savepoint(&mut tx.conn).await?;
@@ -101,7 +101,7 @@ impl super::writer::Command for ApplyDue {
 /// A logged row was verified when it came in; its bytes are read again by the adapter of today. What still cannot be used is
 /// settled as that: it must neither count as done nor stay in line for ever.
 fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult> {
-    let PendingWebhook { id, event_key, created_at: received_at, retry_count, .. } = row;
+    let PendingWebhook { id, event_key, created_at: received_at, retry_count, initial, .. } = row;
     let (source, parked) = (source(&row.source), row.error_code.as_deref() == Some("unmapped"));
     let settled = |status, error_code, error_message| WebhookResult {
         id,
@@ -122,10 +122,12 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult>
     match reading.verdict {
         Verdict::Facts(facts) => {
             let fresh = false;
-            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, fresh, parked, initial: false })
+            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, fresh, parked, initial })
         }
         Verdict::Ignored => Err(settled("ignored", None, None)),
-        Verdict::Hint { .. } => Err(settled("failed", Some("hint-only"), Some("the order is to be fetched".into()))),
+        // Waits again, for who fetches orders.
+        Verdict::Hint { .. } if log::can_be_followed(&connection) => Err(settled("retry", Some(log::HINT), None)),
+        Verdict::Hint { .. } => Err(settled("failed", Some("hint-only"), Some(log::NOT_FOLLOWED.into()))),
         Verdict::Failed(error) => Err(settled("failed", Some(error.code), Some(error.message))),
     }
 }
@@ -288,22 +290,90 @@ async fn resolve(tx: &mut Tx<'_>, list: &[Logged]) -> Result<HashMap<(usize, usi
             places.push(place);
             queries.push(ItemQuery {
                 marketplace_id: logged.connection.id,
-                product_id: item.product_id.as_deref(),
+                // The surest name is also what a listing without refs is called.
+                product_id: item.product_id.as_deref().or(item.refs.first().map(|(_, value)| value.as_str())),
                 sku: item.sku.as_deref(),
+                refs: &item.refs,
             });
         }
     }
+    let by_refs = resolve_refs(tx, list, &places).await?;
     let found = listings::resolve(&mut tx.conn, &queries).await?;
     let mut ways = vec![Vec::new(); places.len()];
     for row in found {
         let of_item = usize::try_from(row.item).ok().and_then(|item| ways.get_mut(item));
         of_item.into_iter().for_each(|list| list.push((row.way, row.listing_id)));
     }
-    Ok(places.into_iter().zip(ways).map(|(place, ways)| (place, judge(ways))).collect())
+    let judged = places.into_iter().zip(ways).map(|(place, ways)| match by_refs.get(&place) {
+        Some(resolution) => (place, *resolution),
+        None => (place, judge(ways)),
+    });
+    Ok(judged.collect())
 }
 
-/// By the marketplace's own id, then by SKU. Where the two name different listings, nobody guesses.
+/// Where in a group an item stands: its row, its fact, its number in the fact.
+type Place = (usize, usize, usize);
+
+/// Items by the names their marketplace gives them. The first name that a listing bears decides; where several bear it, the other
+/// names tell them apart, and where they do not, nobody guesses. An item of which no name is borne is not in the answer.
+async fn resolve_refs(tx: &mut Tx<'_>, list: &[Logged], places: &[Place]) -> Result<HashMap<Place, Resolution>, DbError> {
+    let mut queries = Vec::new();
+    for (item, place) in places.iter().enumerate() {
+        let Some((logged, named)) = list.get(place.0).and_then(|logged| Some((logged, item_at(logged, *place)?))) else {
+            continue;
+        };
+        queries.extend(named.refs.iter().enumerate().map(|(n, (name, value))| RefQuery {
+            marketplace_id: logged.connection.id,
+            name,
+            value,
+            item,
+            place: n,
+        }));
+    }
+    let mut borne: BTreeMap<i64, BTreeMap<i64, BTreeSet<ListingId>>> = BTreeMap::new();
+    for row in listings::resolve_refs(&mut tx.conn, &queries).await? {
+        borne.entry(row.item).or_default().entry(row.place).or_default().insert(row.listing_id);
+    }
+    let resolved = borne.into_iter().filter_map(|(item, names)| {
+        let place = usize::try_from(item).ok().and_then(|item| places.get(item))?;
+        Some((*place, judge_refs(names.into_values())))
+    });
+    Ok(resolved.collect())
+}
+
+fn item_at(logged: &Logged, (_, fact, n): Place) -> Option<&Item> {
+    match logged.facts.get(fact)? {
+        Fact::Order(order) => order.lines.get(n).map(|line| &line.item),
+        Fact::Delta(delta) => Some(&delta.item),
+        Fact::Observation(seen) => Some(&seen.item),
+    }
+}
+
+fn judge_refs(names: impl IntoIterator<Item = BTreeSet<ListingId>>) -> Resolution {
+    let mut names = names.into_iter();
+    let mut found = names.next().unwrap_or_default();
+    for other in names {
+        let both: BTreeSet<ListingId> = found.intersection(&other).copied().collect();
+        if found.len() > 1 && !both.is_empty() {
+            found = both;
+        }
+    }
+    match (found.len(), found.first()) {
+        (1, Some(id)) => Resolution::Listing(*id),
+        _ => Resolution::Unmapped,
+    }
+}
+
+/// By the marketplace's own names, the first that a listing bears; else by its id, then by SKU. Where these name different
+/// listings, nobody guesses.
 fn judge(ways: Vec<(i64, ListingId)>) -> Resolution {
+    if let Some(surest) = ways.iter().map(|(way, _)| *way).filter(|way| *way >= listings::BY_REF).min() {
+        let by_ref: BTreeSet<ListingId> = ways.iter().filter(|(way, _)| *way == surest).map(|(_, id)| *id).collect();
+        return match by_ref.first() {
+            Some(id) if by_ref.len() == 1 => Resolution::Listing(*id),
+            _ => Resolution::Unmapped,
+        };
+    }
     let by_id = ways.iter().find(|(way, _)| *way == 1).map(|(_, id)| *id);
     let by_sku: BTreeSet<ListingId> = match ways.iter().filter(|(way, _)| *way == 2).map(|(_, id)| *id).collect::<BTreeSet<_>>() {
         own if !own.is_empty() => own,
