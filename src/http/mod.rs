@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod account_health;
 mod adapters;
 mod alerts;
 mod dead_letters;
