@@ -53,6 +53,12 @@ demo *ARGS:
 bench *ARGS:
     cargo run --release -- bench {{ ARGS }}
 
+# the fan-out beside other servers (docs/performance.md): needs two cores, taskset, Node with npm, nginx with nchan
+bench-fanout *ARGS="run":
+    cargo build --release --bin stockhub
+    npm install --silent --no-audit --no-fund --ignore-scripts --no-package-lock --prefix benches/fanout/peers
+    cargo bench --bench fanout -- {{ ARGS }}
+
 # exactly what continuous integration runs
 ci:
     .ci/run

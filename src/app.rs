@@ -17,14 +17,18 @@ use crate::context::Context;
 use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection, tokens};
 use crate::domain::retry::BreakerLimits;
 use crate::http::CreateToken;
-use crate::http::auth::{Role, Tokens, new_token};
-use crate::marketplaces::json;
+use crate::http::auth::{Role, Tokens, hash, new_token};
 use crate::marketplaces::registry::Registry;
+use crate::marketplaces::{Connection, json};
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
+use crate::people::People;
+use crate::people::sessions::{OfferSetup, PurgeSessions, new_setup_token};
 use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
+use crate::pipeline::connections::Connections;
 use crate::pipeline::holds;
 use crate::pipeline::keys::Keys;
+use crate::pipeline::marketplaces::PurgeSecrets;
 use crate::pipeline::outbox::Bell;
 use crate::pipeline::publish::{PublishLimits, Publisher, Purge};
 use crate::pipeline::push::{PushLimits, Pusher, Pushers};
@@ -38,6 +42,7 @@ use crate::pipeline::{Kit, Limits};
 use crate::realtime::{Engine, RealtimeSettings};
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
+use crate::supervisor::{Job, Kind, Supervisor};
 use crate::telemetry::Metrics;
 use crate::workers::{More, Workers};
 
@@ -83,7 +88,9 @@ pub struct App {
     pub address: SocketAddr,
     /// Made because nobody could come in otherwise; shown once.
     pub first_token: Option<String>,
-    pub pushers: Vec<Arc<Pusher>>,
+    /// Lets the first person in; made at the first start, shown once.
+    pub setup_token: Option<String>,
+    pub supervisor: Supervisor,
     pub publisher: Arc<Publisher>,
     listener: TcpListener,
     writer_stop: CancellationToken,
@@ -104,9 +111,15 @@ impl App {
         let workers = Workers::new(Handle::current(), stop.clone());
         let pushers = Pushers::default();
         let (writer, writer_stop, broadcast) = start_writer(&settings, &db, connection, &kit, &workers, &pushers);
-        let declare = Declare { marketplaces: settings.marketplaces.clone(), min_gap: settings.push.min_gap() };
+        let declare = Declare {
+            marketplaces: settings.marketplaces.clone(),
+            min_gap: settings.push.min_gap(),
+            allow_private: settings.security.allow_private_targets,
+        };
         let standing = writer.run_patiently(declare).await?;
-        kit.registry.replace(standing.connections);
+        let bell = broadcast.connections.clone();
+        let connections = Connections::new(kit.clone(), db.clone(), settings.clone(), sealer.clone(), bell);
+        connections.refresh().await?;
         kit.rules.replace(Book { settings: kit.rules.get().settings.clone(), ..standing.rules });
         writer.run_patiently(rules::Compare { settings: rules::of_settings(&kit) }).await.map_err(StartError::Rules)?;
         let engine = Engine::new(standing.generation, kit.chance.id(kit.clock.now()), realtime(&settings).limits());
@@ -115,12 +128,20 @@ impl App {
         let _ = broadcast.engine.set(engine.clone());
         tracing::info!(products = filled, database = %db.url(), "the shop window is filled");
         let tokens = Tokens::of_settings(&settings.auth);
+        let setup_token = setup_token(&writer, &tokens).await?;
         let first_token = first_token(&writer, &db, &tokens).await?;
+        let people = People::new(&settings.auth);
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
         let limits = call_limits(&settings, db.url());
         let callers = Callers::new(kit.clone(), db.clone(), writer.clone(), outbound.clone(), sealer.clone(), limits);
-        let pushers = make_pushers(&settings, &kit, &writer, &outbound, &pushers, db.url());
+        let supervisor = Supervisor {
+            connections: connections.clone(),
+            registry: kit.registry.clone(),
+            workers: workers.clone(),
+            kinds: vec![pushing(&settings, &kit, &writer, &outbound, &pushers, db.url())],
+            look_every: Duration::from_secs(if db.url().is_sqlite() { 3_600 } else { 2 }),
+        };
         let messenger = messenger(&settings, &sealer)?;
         let publisher = Arc::new(Publisher {
             kit: kit.clone(),
@@ -131,18 +152,30 @@ impl App {
             owner: kit.chance.id(kit.clock.now()).to_string(),
             limits: publish_limits(&settings),
         });
-        let context = Context { settings, kit, db, writer, engine, workers, sealer, tokens, callers, messenger, demo: false };
-        Ok(Self { context, address, first_token, pushers, publisher, listener, writer_stop })
+        let context = Context {
+            settings,
+            kit,
+            db,
+            writer,
+            engine,
+            workers,
+            sealer,
+            tokens,
+            people,
+            connections,
+            callers,
+            messenger,
+            demo: false,
+        };
+        Ok(Self { context, address, first_token, setup_token, supervisor, publisher, listener, writer_stop })
     }
 
     /// Serves until told to stop, then stops gracefully: nobody new gets in, what was taken is finished, browsers are told.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        let Self { context, listener, pushers, publisher, writer_stop, .. } = self;
+        let Self { context, listener, supervisor, publisher, writer_stop, .. } = self;
         let workers = context.workers.clone();
-        for pusher in &pushers {
-            let (pusher, stop) = (pusher.clone(), workers.stopping().clone());
-            workers.start(async move { pusher.run(stop).await });
-        }
+        let stop_supervising = workers.stopping().clone();
+        workers.start(async move { supervisor.run(stop_supervising).await });
         let (callers, stop_keeping) = (context.callers.clone(), workers.stopping().clone());
         workers.start(async move { callers.keep(stop_keeping).await });
         let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
@@ -168,6 +201,7 @@ impl App {
             async move { rules::step(&ctx.kit, &ctx.db, &ctx.writer).await }
         });
         start_upkeep(&context);
+        start_people(&context);
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
         workers.stopping().cancel();
@@ -264,7 +298,8 @@ fn start_writer(
         group_max_bytes: settings.database.group_max_bytes,
     };
     let (writer, task) = Writer::new(limits, workers.stopping().clone());
-    let broadcast = Broadcast { engine: Arc::default(), pushers: pushers.clone(), outbox: Bell::default() };
+    let broadcast =
+        Broadcast { engine: Arc::default(), pushers: pushers.clone(), outbox: Bell::default(), connections: Arc::default() };
     let writer_stop = CancellationToken::new();
     let (db, kit, after, stop) = (db.clone(), kit.clone(), broadcast.clone(), writer_stop.clone());
     workers.start(async move { task.run(db, connection, kit, after, stop).await });
@@ -318,14 +353,8 @@ fn call_limits(settings: &Settings, url: &DatabaseUrl) -> CallLimits {
     }
 }
 
-fn make_pushers(
-    settings: &Settings,
-    kit: &Kit,
-    writer: &Writer,
-    outbound: &Outbound,
-    pushers: &Pushers,
-    url: &DatabaseUrl,
-) -> Vec<Arc<Pusher>> {
+/// One pusher per connection that is pushed to.
+fn pushing(settings: &Settings, kit: &Kit, writer: &Writer, outbound: &Outbound, pushers: &Pushers, url: &DatabaseUrl) -> Kind {
     let push = &settings.push;
     let limits = PushLimits {
         concurrency: push.concurrency,
@@ -342,20 +371,20 @@ fn make_pushers(
     // Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
     // lease has to run out first.
     let owner = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
-    let pushing = kit.registry.all().into_iter().filter(|connection| connection.pushes());
-    pushing
-        .map(|connection| {
-            Arc::new(Pusher {
-                kit: kit.clone(),
-                writer: writer.clone(),
-                outbound: outbound.clone(),
-                connection,
-                owner: owner.clone(),
-                limits,
-                pushers: pushers.clone(),
-            })
-        })
-        .collect()
+    let (kit, writer, outbound, pushers) = (kit.clone(), writer.clone(), outbound.clone(), pushers.clone());
+    let make = move |connection: &Arc<Connection>, stop: CancellationToken| -> Option<Job> {
+        let pusher = Pusher {
+            kit: kit.clone(),
+            writer: writer.clone(),
+            outbound: outbound.clone(),
+            connection: connection.clone(),
+            owner: owner.clone(),
+            limits,
+            pushers: pushers.clone(),
+        };
+        connection.pushes().then(|| -> Job { Box::pin(async move { pusher.run(stop).await }) })
+    };
+    Kind { name: "push", make: Box::new(make) }
 }
 
 fn messenger(settings: &Settings, sealer: &Sealer) -> Result<Messenger, StartError> {
@@ -447,6 +476,28 @@ fn start_upkeep(context: &Context) {
     });
 }
 
+/// What is to be remembered of people, and what is to be forgotten.
+fn start_people(context: &Context) {
+    let (writer, used) = (context.writer.clone(), context.people.used.clone());
+    context.workers.every(Duration::from_secs(30), move || {
+        let (writer, used) = (writer.clone(), used.clone());
+        async move { used.write(&writer).await }
+    });
+    let (writer, idle) = (context.writer.clone(), context.settings.auth.session_idle());
+    context.workers.every(Duration::from_secs(600), move || {
+        let writer = writer.clone();
+        async move {
+            if let Err(error) = writer.run_patiently(PurgeSessions { idle }).await {
+                tracing::warn!(%error, "old sessions could not be forgotten");
+            }
+            if let Err(error) = writer.run_patiently(PurgeSecrets).await {
+                tracing::warn!(%error, "secrets that ended could not be forgotten");
+            }
+            More::Later
+        }
+    });
+}
+
 /// Rows of the log that wait for another try.
 async fn retry_due(writer: &Writer) -> More {
     const BATCH: i64 = 64;
@@ -458,6 +509,16 @@ async fn retry_due(writer: &Writer) -> More {
             More::Later
         }
     }
+}
+
+/// Where nobody was set up yet and no token of the settings can do it, a one-time token is made and shown once.
+async fn setup_token(writer: &Writer, known: &Tokens) -> Result<Option<String>, StartError> {
+    if known.has_admin() {
+        return Ok(None);
+    }
+    let token = new_setup_token().map_err(|error| StartError::FirstToken(error.to_string()))?;
+    let offered = writer.run_patiently(OfferSetup(hash(&token))).await;
+    Ok(offered.map_err(|error| StartError::FirstToken(error.to_string()))?.then_some(token))
 }
 
 /// With no token in the settings and none in the database nobody could come in: one is made and shown once.

@@ -6,7 +6,9 @@ use crate::alerts::Messenger;
 use crate::caller::Callers;
 use crate::db::{Conn, Db, DbError, Reader};
 use crate::http::auth::Tokens;
+use crate::people::People;
 use crate::pipeline::Kit;
+use crate::pipeline::connections::Connections;
 use crate::pipeline::writer::Writer;
 use crate::realtime::Engine;
 use crate::seal::Sealer;
@@ -23,6 +25,9 @@ pub struct Context {
     pub workers: Workers,
     pub sealer: Sealer,
     pub tokens: Tokens,
+    pub people: People,
+    /// What makes a changed connection live.
+    pub connections: Connections,
     /// The way out to marketplaces.
     pub callers: Callers,
     /// The way out to sinks, for trying one.

@@ -39,6 +39,11 @@ impl Workers {
         self.tracker.spawn_on(work, &self.runtime).await.ok()
     }
 
+    /// Runs what keeps a processor busy or waits for a disk, on a thread of its own.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.tracker.spawn_blocking_on(work, &self.runtime).await.ok()
+    }
+
     /// Calls a step again and again: at once while it says there is more, else after a pause.
     pub fn every<S, F>(&self, pause: Duration, mut step: S)
     where

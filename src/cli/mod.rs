@@ -4,6 +4,7 @@ mod demo;
 mod explain;
 mod output;
 mod serve;
+mod simulate;
 mod tools;
 mod verify;
 mod webhook;
@@ -36,6 +37,8 @@ enum Command {
     Serve,
     /// A hub, three simulated marketplaces, shoppers and a storefront, on this machine only
     Demo(demo::DemoArguments),
+    /// Fake marketplaces that behave like the real ones, for a hub that runs beside them (this machine only)
+    Simulate(simulate::SimulateArguments),
     /// Bring the database's tables to this version's shape
     Migrate,
     /// Read the settings, report every fault at once, and print what is in force
@@ -86,6 +89,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Command::Serve => with_settings(&files, serve::serve).await,
         Command::Demo(demo) => demo::demo(demo).await,
+        Command::Simulate(arguments) => Box::pin(simulate::simulate(arguments)).await,
         Command::Migrate => with_settings(&files, tools::migrate).await,
         Command::CheckConfig => {
             with_settings(&files, |settings| async move {

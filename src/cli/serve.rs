@@ -17,6 +17,13 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
              Use it as `Authorization: Bearer {token}`.\n"
         ));
     }
+    if let Some(token) = &app.setup_token {
+        err(&format!(
+            "\nNobody can sign in to the dashboard yet. This link makes the first admin, once, and is shown only now:\n\n    \
+             http://{}/#setup={token}\n",
+            app.address
+        ));
+    }
     tracing::info!(address = %app.address, "stockhub is serving");
     app.run(stop_signal()).await?;
     tracing::info!("stockhub has stopped");

@@ -8,6 +8,7 @@ statements! {
     META_GET = both("SELECT value FROM hub_meta WHERE key = $1");
     META_INSERT_ONCE = both("INSERT INTO hub_meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING");
     META_SET = both("INSERT INTO hub_meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value");
+    META_REMOVE = both("DELETE FROM hub_meta WHERE key = $1");
     PING = both("SELECT value FROM hub_meta WHERE key = 'generation'");
 }
 
@@ -28,4 +29,13 @@ pub async fn set(conn: &mut Conn<'_>, key: &str, value: &str) -> Result<(), DbEr
 /// Does the database answer, with our tables in it?
 pub async fn ping(conn: &mut Conn<'_>) -> Result<bool, DbError> {
     Ok(fetch_optional!(conn, PING, (String,))?.is_some())
+}
+
+/// Sets a value unless one is there; whether it was set.
+pub async fn insert_once(conn: &mut Conn<'_>, key: &str, value: &str) -> Result<bool, DbError> {
+    Ok(execute!(conn, META_INSERT_ONCE, key, value)? == 1)
+}
+
+pub async fn remove(conn: &mut Conn<'_>, key: &str) -> Result<(), DbError> {
+    execute!(conn, META_REMOVE, key).map(drop)
 }

@@ -21,8 +21,16 @@ statements! {
             version = marketplaces.version + 1, updated_at = excluded.updated_at, archived_at = NULL, \
             status = (CASE WHEN marketplaces.status IN ('archived', 'auth_error') THEN 'active' ELSE marketplaces.status END)");
     MARKETPLACES_ALL = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
-            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at FROM marketplaces \
+            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at, api_settings FROM marketplaces \
         WHERE archived_at IS NULL ORDER BY code");
+    MARKETPLACE_LOCK = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
+            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at, api_settings FROM marketplaces \
+        WHERE code = $1 AND archived_at IS NULL {for update}");
+    MARKETPLACE_API_SETTINGS = both("SELECT api_settings FROM marketplaces WHERE code = $1");
+    MARKETPLACE_API_SETTINGS_SET = both("UPDATE marketplaces SET api_settings = $2 WHERE code = $1");
+    MARKETPLACE_ID_ANY = both("SELECT id FROM marketplaces WHERE code = $1");
+    // Changes with every change of a connection, on any node.
+    CONNECTIONS_MARK = both("SELECT COUNT(*), CAST(COALESCE(SUM(version), 0) AS BIGINT) FROM marketplaces WHERE archived_at IS NULL");
     MARKETPLACE_ID = both("SELECT id, feed_since FROM marketplaces WHERE code = $1");
     MARKETPLACE_STATUS_OF = both("SELECT status FROM marketplaces WHERE id = $1");
     MARKETPLACE_STATUS = both("UPDATE marketplaces SET status = $2, version = version + 1, updated_at = $3 WHERE id = $1");
@@ -52,6 +60,7 @@ row! {
         pub last_webhook_at: Option<Timestamp>,
         pub version: i64,
         pub created_at: Timestamp,
+        pub api_settings: String,
     }
 }
 
@@ -97,6 +106,30 @@ pub async fn upsert(conn: &mut Conn<'_>, d: &Declared<'_>, now: Timestamp) -> Re
         now
     )?;
     fetch_one!(conn, MARKETPLACE_ID, (MarketplaceId, Timestamp), d.code)
+}
+
+/// What was set through the API, as JSON; `{}` where nothing was.
+pub async fn api_settings(conn: &mut Conn<'_>, code: &str) -> Result<String, DbError> {
+    Ok(fetch_optional!(conn, MARKETPLACE_API_SETTINGS, (String,), code)?.map_or_else(|| "{}".into(), |row| row.0))
+}
+
+pub async fn set_api_settings(conn: &mut Conn<'_>, code: &str, text: &str) -> Result<(), DbError> {
+    execute_exactly!(1, conn, MARKETPLACE_API_SETTINGS_SET, code, text)
+}
+
+/// Whether the code is taken, by an archived one too.
+pub async fn is_taken(conn: &mut Conn<'_>, code: &str) -> Result<bool, DbError> {
+    let found: Option<(MarketplaceId,)> = fetch_optional!(conn, MARKETPLACE_ID_ANY, (MarketplaceId,), code)?;
+    Ok(found.is_some())
+}
+
+pub async fn lock(conn: &mut Conn<'_>, code: &str) -> Result<Option<MarketplaceRow>, DbError> {
+    fetch_optional!(conn, MARKETPLACE_LOCK, MarketplaceRow, code)
+}
+
+/// Another value than before: some connection changed.
+pub async fn mark(conn: &mut Conn<'_>) -> Result<(i64, i64), DbError> {
+    fetch_one!(conn, CONNECTIONS_MARK, (i64, i64))
 }
 
 pub async fn list(conn: &mut Conn<'_>) -> Result<Vec<MarketplaceRow>, DbError> {

@@ -36,6 +36,12 @@ const PAIRS: &[Pair] = &[
         postgres: include_str!("../../migrations/postgres/0004_calling_out.sql"),
     },
     Pair {
+        number: 5,
+        name: "people",
+        sqlite: include_str!("../../migrations/sqlite/0005_people.sql"),
+        postgres: include_str!("../../migrations/postgres/0005_people.sql"),
+    },
+    Pair {
         number: 6,
         name: "write_path",
         sqlite: include_str!("../../migrations/sqlite/0006_write_path.sql"),

@@ -32,9 +32,11 @@ pub mod pushes;
 pub mod reservations;
 pub mod rules;
 pub mod sales;
+pub mod secrets;
 pub mod sinks;
 pub mod timeline;
 pub mod tokens;
+pub mod users;
 pub mod verify;
 pub mod webhooks;
 
@@ -351,10 +353,12 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         pushes::ALL,
         reservations::ALL,
         sales::ALL,
+        secrets::ALL,
         sinks::ALL,
         rules::ALL,
         timeline::ALL,
         tokens::ALL,
+        users::ALL,
         verify::ALL,
         webhooks::ALL,
     ]

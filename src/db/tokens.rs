@@ -10,6 +10,7 @@ statements! {
     TOKEN_INSERT = both("INSERT INTO api_tokens (id, name, token_hash, prefix, role, created_by, created_at, expires_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
     TOKEN_BY_HASH = both("SELECT id, name, prefix, role, created_at, expires_at, last_used_at, revoked_at FROM api_tokens WHERE token_hash = $1");
+    TOKEN_BY_ID = both("SELECT id, name, prefix, role, created_at, expires_at, last_used_at, revoked_at FROM api_tokens WHERE id = $1");
     TOKENS_ALL = both("SELECT id, name, prefix, role, created_at, expires_at, last_used_at, revoked_at FROM api_tokens ORDER BY created_at");
     TOKEN_REVOKE = both("UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
     TOKEN_USED = both("UPDATE api_tokens SET last_used_at = $2 WHERE id = $1");
@@ -51,6 +52,10 @@ pub async fn insert(conn: &mut Conn<'_>, t: &NewToken<'_>, now: Timestamp) -> Re
 
 pub async fn by_hash(conn: &mut Conn<'_>, hash: &[u8]) -> Result<Option<TokenRow>, DbError> {
     fetch_optional!(conn, TOKEN_BY_HASH, TokenRow, hash)
+}
+
+pub async fn by_id(conn: &mut Conn<'_>, id: Uuid) -> Result<Option<TokenRow>, DbError> {
+    fetch_optional!(conn, TOKEN_BY_ID, TokenRow, id)
 }
 
 pub async fn list(conn: &mut Conn<'_>) -> Result<Vec<TokenRow>, DbError> {

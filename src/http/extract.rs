@@ -64,6 +64,16 @@ pub fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
 pub trait Needs: 'static {
     /// `None`: anybody.
     const ROLE: Option<Role>;
+    /// Whether it must be a person who is signed in, whatever their role.
+    const SESSION: bool = false;
+}
+
+/// A person with a cookie.
+pub struct SignedIn;
+
+impl Needs for SignedIn {
+    const ROLE: Option<Role> = None;
+    const SESSION: bool = true;
 }
 
 macro_rules! needs {
@@ -90,7 +100,7 @@ needs! {
 pub struct Body<T, N = Anybody> {
     pub value: T,
     pub bytes: Bytes,
-    needed: PhantomData<N>,
+    pub(super) needed: PhantomData<N>,
 }
 
 /// Longest body of our own API; imports have their own door.
@@ -131,9 +141,15 @@ impl<N: Needs> FromRequest for Raw<N> {
 
 /// Who asks is looked at before what he sends is read.
 async fn admit<N: Needs>(request: &HttpRequest) -> Result<(), Problem> {
-    let Some(role) = N::ROLE else { return Ok(()) };
+    if N::ROLE.is_none() && !N::SESSION {
+        return Ok(());
+    }
     let ctx = request.app_data::<web::Data<Context>>();
     let ctx = ctx.ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
+    if N::SESSION {
+        auth::signed_in(request, ctx).await?;
+    }
+    let Some(role) = N::ROLE else { return Ok(()) };
     auth::require(request, ctx, role).await.map(|_| ())
 }
 
@@ -229,6 +245,13 @@ fn missing(parent: &str, message: &str) -> String {
 /// Without the position in the text, which the pointer says better.
 fn words(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+/// The version somebody has seen, where they say so.
+pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Problem> {
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let read = value.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse::<i64>().ok());
+    read.map(Some).ok_or_else(|| Problem::field("If-Match", "must be a version that was shown"))
 }
 
 /// For addresses that take no query parameters: one that is given was meant for something.

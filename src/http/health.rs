@@ -1,6 +1,6 @@
 //! Is it alive, is it ready, and what does it count.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::problem::Problem;
@@ -12,16 +12,20 @@ use crate::telemetry::HubState;
 /// How long the figures wait for the workers that serve browsers.
 const ROLL_CALL: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// How long a change may take from the hub to itself. Far above a busy moment, far below a supervisor's patience.
+const CANARY: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// The process answers. Nothing else is looked at.
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "alive")))]
 pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "alive"}))
 }
 
-/// The database answers with our tables in it, the writer takes work, and the hub is not stopping.
+/// The database answers with our tables in it, the writer takes work, a change comes back over the hub's own socket, every worker that
+/// serves browsers answers, and the hub is not stopping.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, description = "ready"), (status = 503, description = "not now; says what is missing")))]
-pub(super) async fn ready(ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn ready(request: HttpRequest, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     if ctx.workers.stopping().is_cancelled() {
         return Err(Problem::unavailable("shutting-down", "the hub is stopping"));
     }
@@ -30,7 +34,10 @@ pub(super) async fn ready(ctx: web::Data<Context>) -> Result<HttpResponse, Probl
         return Err(Problem::unavailable("not-migrated", "the database has no tables of ours"));
     }
     ctx.writer.run(crate::pipeline::writer::Ping).await?;
-    Ok(HttpResponse::Ok().json(json!({"status": "ready", "writer_waiting": ctx.writer.waiting()})))
+    let flown = ctx.engine.canary(request.app_config().local_addr(), CANARY).await;
+    let took = flown.map_err(|error| Problem::unavailable("browsers-not-served", error.to_string()))?;
+    let canary_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Ok(HttpResponse::Ok().json(json!({"status": "ready", "writer_waiting": ctx.writer.waiting(), "canary_ms": canary_ms})))
 }
 
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]

@@ -1,4 +1,4 @@
-//! Lists to look at: the ledger, the log, pushes, alerts, oversells, the audit log, marketplaces.
+//! Lists to look at: the ledger, the log, pushes, alerts, the audit log.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
-use super::extract::{NoParams, Params};
+use super::extract::Params;
 use super::page::{self, Page, PageParams};
 use super::problem::{FieldError, Problem};
 use crate::ask;
 use crate::context::Context;
-use crate::db::{
-    alerts as db_alerts, marketplaces as db_marketplaces, movements as db_movements, pushes as db_pushes, tokens,
-    webhooks as db_webhooks,
-};
+use crate::db::{alerts as db_alerts, movements as db_movements, pushes as db_pushes, tokens, webhooks as db_webhooks};
 use crate::domain::ids::WebhookId;
 use crate::domain::time::Timestamp;
 
@@ -369,41 +366,4 @@ pub(super) async fn audit(
         created_at: a.created_at,
     };
     Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, show)))
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct MarketplaceShape {
-    code: String,
-    name: String,
-    kind: String,
-    adapter: String,
-    base_url: Option<String>,
-    stock_feed: String,
-    status: String,
-    webhook_enabled: bool,
-    declared_in: String,
-}
-
-#[utoipa::path(get, path = "/v1/admin/marketplaces", tag = "marketplaces", security(("token" = [])),
-    responses((status = 200, body = Page<MarketplaceShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "takes no parameters"), (status = 503, description = "try again")))]
-pub(super) async fn marketplaces(
-    request: HttpRequest,
-    _: Params<NoParams>,
-    ctx: web::Data<Context>,
-) -> Result<HttpResponse, Problem> {
-    require(&request, &ctx, Role::Viewer).await?;
-    let rows = ask!(ctx, Vec<db_marketplaces::MarketplaceRow>, [] | conn | db_marketplaces::list(conn).await)?;
-    let show = |m: db_marketplaces::MarketplaceRow| MarketplaceShape {
-        code: m.code,
-        name: m.name,
-        kind: m.kind,
-        adapter: m.adapter,
-        base_url: m.base_url,
-        stock_feed: m.stock_feed,
-        status: m.status,
-        webhook_enabled: m.webhook_enabled,
-        declared_in: m.declared_in,
-    };
-    Ok(HttpResponse::Ok().json(Page { items: rows.into_iter().map(show).collect(), next_cursor: None }))
 }

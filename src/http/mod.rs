@@ -13,10 +13,13 @@ mod csv;
 pub(crate) mod client;
 mod dashboard;
 mod demo;
+mod described;
 mod events;
 mod health;
 mod listings;
 mod lists;
+mod login;
+mod marketplaces;
 mod openapi;
 mod order_changes;
 mod orders;
@@ -28,12 +31,15 @@ mod products;
 mod reservations;
 mod repair;
 mod rules;
+mod same_site;
 mod serve;
 mod sinks;
+mod storefront_keys;
 mod stock;
 mod timeline;
 mod tokens;
 mod unmapped;
+mod users;
 mod webhook_log;
 mod webhooks;
 mod write;
@@ -56,6 +62,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
     doors(cfg);
     goods(cfg);
     operations(cfg);
+    channels(cfg);
+    people(cfg);
     cfg.configure(realtime::configure).default_service(web::to(nothing_here));
 }
 
@@ -136,8 +144,39 @@ fn operations(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/dead-letters", "GET", [get().to(dead_letters::list)]))
         .service(at("/v1/admin/dead-letters/{id}/retry", "POST", [post().to(dead_letters::retry)]))
         .service(at("/v1/admin/dead-letters/{id}/discard", "POST", [post().to(dead_letters::discard)]))
-        .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]))
-        .service(at("/v1/admin/marketplaces", "GET", [get().to(lists::marketplaces)]))
+        .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]));
+}
+
+/// Where the hub sells.
+fn channels(cfg: &mut ServiceConfig) {
+    cfg.service(at("/v1/admin/marketplaces", "GET, POST", [get().to(marketplaces::list), post().to(marketplaces::create)]))
+        .service(at("/v1/admin/marketplaces/{code}/pause", "POST", [post().to(marketplaces::pause)]))
+        .service(at("/v1/admin/marketplaces/{code}/resume", "POST", [post().to(marketplaces::resume)]))
+        .service(at("/v1/admin/marketplaces/{code}/rotate-secret", "POST", [post().to(marketplaces::rotate)]))
+        .service(at(
+            "/v1/admin/marketplaces/{code}",
+            "GET, PATCH",
+            [get().to(marketplaces::get), patch().to(marketplaces::change)],
+        ));
+}
+
+/// Who may come in: people, their sessions, tokens and keys.
+fn people(cfg: &mut ServiceConfig) {
+    cfg.service(at("/v1/auth/setup", "GET, POST", [get().to(login::setup_needed), post().to(login::set_up)]))
+        .service(at("/v1/auth/login", "POST", [post().to(login::log_in)]))
+        .service(at("/v1/auth/logout", "POST", [post().to(login::log_out)]))
+        .service(at("/v1/auth/me", "GET", [get().to(login::show_me)]))
+        .service(at("/v1/auth/password", "POST", [post().to(login::change_password)]))
+        .service(at("/v1/admin/users", "GET, POST", [get().to(users::list), post().to(users::create)]))
+        .service(at("/v1/admin/users/{id}", "DELETE, PATCH", [delete().to(users::remove), patch().to(users::change)]))
+        .service(at("/v1/admin/sessions", "GET", [get().to(users::sessions)]))
+        .service(at("/v1/admin/sessions/{id}", "DELETE", [delete().to(users::end_session)]))
+        .service(at(
+            "/v1/admin/storefront-keys",
+            "GET, POST",
+            [get().to(storefront_keys::list), post().to(storefront_keys::create)],
+        ))
+        .service(at("/v1/admin/storefront-keys/{id}", "DELETE", [delete().to(storefront_keys::revoke)]))
         .service(at("/v1/admin/tokens", "GET, POST", [get().to(tokens::list), post().to(tokens::create)]))
         .service(at("/v1/admin/tokens/{id}", "DELETE", [delete().to(tokens::revoke)]));
 }

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::auth::COOKIE;
 use crate::context::Context;
 
 #[derive(OpenApi)]
@@ -16,7 +17,9 @@ use crate::context::Context;
         super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements, super::lists::webhooks,
         super::lists::webhook, super::lists::pushes, super::lists::alerts, super::oversells::list, super::oversells::resolve,
         super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::lists::audit,
-        super::lists::marketplaces, super::tokens::create, super::tokens::list, super::tokens::revoke,
+        super::marketplaces::list, super::marketplaces::create,
+        super::marketplaces::get, super::marketplaces::change, super::marketplaces::pause, super::marketplaces::resume,
+        super::marketplaces::rotate, super::tokens::create, super::tokens::list, super::tokens::revoke,
         super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship,
         super::order_changes::cancel_store, super::reservations::place, super::reservations::show_one,
         super::reservations::extend, super::reservations::consume, super::reservations::release, super::unmapped::list,
@@ -26,7 +29,11 @@ use crate::context::Context;
         super::places::transfer, super::counts::post, super::timeline::of_product, super::analytics::show,
         super::repair::repair, super::rules::of_hub, super::rules::of_marketplace, super::rules::of_product,
         super::rules::of_listing, super::rules::set_hub, super::rules::set_marketplace, super::rules::set_product,
-        super::rules::set_listing, super::health::alive, super::health::ready, super::health::metrics, serve
+        super::rules::set_listing, super::login::setup_needed,
+        super::login::set_up, super::login::log_in, super::login::log_out, super::login::show_me, super::login::change_password,
+        super::users::list, super::users::create, super::users::change, super::users::remove, super::users::sessions,
+        super::users::end_session, super::storefront_keys::list, super::storefront_keys::create, super::storefront_keys::revoke,
+        super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes, &SecondNames)
 )]
@@ -39,6 +46,9 @@ impl Modify for Schemes {
         let components = openapi.components.get_or_insert_with(Default::default);
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("a token of the needed role")).build();
         components.add_security_scheme("token", SecurityScheme::Http(bearer));
+        let cookie =
+            ApiKeyValue::with_description(COOKIE, "what signing in sets; writes with it are taken from the hub's own pages only");
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         components
             .add_security_scheme("storefront_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Storefront-Key"))));
     }

@@ -12,7 +12,7 @@ use super::extract::{Admin, Body, NoParams, Params};
 use super::page::Page;
 use super::problem::{FieldError, Problem};
 use super::shapes::text;
-use super::write::{Write, write};
+use super::write::{Write, no_key, write};
 use crate::ask;
 use crate::context::Context;
 use crate::db::DbError;
@@ -52,6 +52,9 @@ pub(super) struct TokenShape {
     created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
+    /// To within a minute or two.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
     /// Only in the answer that made it.
@@ -68,6 +71,7 @@ impl From<TokenRow> for TokenShape {
             prefix: t.prefix,
             created_at: t.created_at,
             expires_at: t.expires_at,
+            last_used_at: t.last_used_at,
             revoked_at: t.revoked_at,
             token: None,
         }
@@ -112,7 +116,8 @@ impl Command for CreateToken {
     }
 }
 
-struct Shown(CreateToken);
+/// A token made, and the token itself to show.
+pub(super) struct Shown(pub CreateToken);
 
 impl Command for Shown {
     type Output = (TokenRow, String);
@@ -139,10 +144,7 @@ pub(super) async fn create(
     if shape.expires_in_days.is_some_and(|days| !(1..=3_650).contains(&days)) {
         return Err(Problem::field("/expires_in_days", "must be between 1 and 3650"));
     }
-    if request.headers().contains_key("idempotency-key") {
-        // The kept answer would hold the token itself, and nothing but its hash may be stored.
-        return Err(Problem::field("Idempotency-Key", "is not taken here: a token is shown once and not kept"));
-    }
+    no_key(&request)?;
     let token = new_token().map_err(|_| Problem::unavailable("no-randomness", "the system gives no random bytes"))?;
     let role = match shape.role {
         TokenRole::Storefront => Role::Storefront,
@@ -167,7 +169,7 @@ pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Da
 }
 
 #[derive(Debug, thiserror::Error)]
-enum RevokeError {
+pub(super) enum RevokeError {
     #[error("no such token")]
     Unknown,
     #[error(transparent)]
@@ -189,14 +191,22 @@ impl From<RevokeError> for Problem {
     }
 }
 
-struct Revoke(Uuid);
+pub(super) struct Revoke {
+    pub id: Uuid,
+    /// Only where it has this role.
+    pub only: Option<Role>,
+}
 
 impl Command for Revoke {
     type Output = ();
     type Error = RevokeError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), RevokeError> {
-        if tokens::revoke(&mut tx.conn, self.0, tx.now).await? { Ok(()) } else { Err(RevokeError::Unknown) }
+        if let Some(role) = self.only {
+            let row = tokens::by_id(&mut tx.conn, self.id).await?;
+            row.filter(|row| row.role == role.as_str()).ok_or(RevokeError::Unknown)?;
+        }
+        if tokens::revoke(&mut tx.conn, self.id, tx.now).await? { Ok(()) } else { Err(RevokeError::Unknown) }
     }
 }
 
@@ -212,5 +222,8 @@ pub(super) async fn revoke(
     let uuid = Uuid::try_parse(&id).map_err(|_| Problem::invalid(vec![FieldError::new("id", "is not an id")]))?;
     let show = |()| (StatusCode::OK, json!({"revoked": true}));
     let (target, caller, request) = (Some(id.into_inner()), &caller, &request);
-    write(&ctx, Write { caller, request, body: b"", action: "token.revoke", target, command: Revoke(uuid), show }).await
+    let command = Revoke { id: uuid, only: None };
+    let done = write(&ctx, Write { caller, request, body: b"", action: "token.revoke", target, command, show }).await;
+    ctx.people.revoke();
+    done
 }

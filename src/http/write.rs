@@ -50,6 +50,14 @@ where
     Ok(response.body(body))
 }
 
+/// For what is shown once or made of a password: a kept answer or a kept hash of the body would hold it.
+pub fn no_key(request: &HttpRequest) -> Result<(), Problem> {
+    if request.headers().contains_key("idempotency-key") {
+        return Err(Problem::field("Idempotency-Key", "is not taken here: what is secret in it would have to be kept"));
+    }
+    Ok(())
+}
+
 fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or("");

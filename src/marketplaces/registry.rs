@@ -35,13 +35,19 @@ impl Registry {
         &self.catalogue
     }
 
-    pub fn replace(&self, connections: Vec<Connection>) {
+    /// All of them at once; who took one before keeps it.
+    pub fn put(&self, connections: Vec<Arc<Connection>>) {
         let mut live = Live::default();
-        for connection in connections.into_iter().map(Arc::new) {
+        for connection in connections {
             live.by_id.insert(connection.id, connection.clone());
             live.by_code.insert(connection.code.clone(), connection);
         }
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    }
+
+    /// The same, of connections nobody holds yet.
+    pub fn replace(&self, connections: Vec<Connection>) {
+        self.put(connections.into_iter().map(Arc::new).collect());
     }
 
     fn live(&self) -> Arc<Live> {

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::Notify;
+
 use super::Effects;
 use super::outbox::Bell;
 use super::push::Pushers;
@@ -18,6 +20,8 @@ pub struct Broadcast {
     pub pushers: Pushers,
     /// Rung when something is in the outbox.
     pub outbox: Bell,
+    /// Rung when a connection changed.
+    pub connections: Arc<Notify>,
 }
 
 impl AfterCommit for Broadcast {
@@ -30,6 +34,9 @@ impl AfterCommit for Broadcast {
         }
         for marketplace in effects.to_push {
             self.pushers.wake(marketplace);
+        }
+        if effects.connections_changed {
+            self.connections.notify_one();
         }
         if effects.events {
             self.outbox.ring();

@@ -46,6 +46,8 @@ pub mod outbox;
 pub mod publish;
 pub mod dead_letters;
 pub mod setup;
+pub mod connections;
+pub mod marketplaces;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

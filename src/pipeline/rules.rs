@@ -231,7 +231,10 @@ impl Command for Compare {
 
 /// All that the settings say of rules, as one text to compare.
 pub fn of_settings(kit: &Kit) -> String {
-    let marketplaces: Vec<_> = kit.registry.all().iter().map(|c| (c.code.clone(), c.policy.rule.clone())).collect();
+    let all = kit.registry.all();
+    // One that says nothing may come and go without a look at everything.
+    let says = all.iter().filter(|c| c.policy.rule != Rule::default());
+    let marketplaces: Vec<_> = says.map(|c| (c.code.clone(), c.policy.rule.clone())).collect();
     serde_json::json!([kit.rules.get().settings, marketplaces]).to_string()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::connections;
 use super::rules::Book;
 use super::writer::Command;
 use super::{CommandError, Kit, Tx};
@@ -20,12 +21,15 @@ use crate::marketplaces::catalogue::{self, Catalogue};
 use crate::marketplaces::connection::{Policy, STORE, Status, scheme_name};
 use crate::marketplaces::scheme::{KeyForm, Scheme};
 use crate::marketplaces::{Adapter, Connection, Kind, PushStyle, StockFeed, schemes};
-use crate::settings::{self, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride, Settings};
+use crate::settings::{
+    self, Fault, MarketplaceSettings, OwnCancelRestock, OwnSalesDecrement, PolicySettings, RuleOverride, Settings,
+};
 
 /// Writes down what the settings declare, and makes the live connections.
 pub struct Declare {
     pub marketplaces: Vec<MarketplaceSettings>,
     pub min_gap: Duration,
+    pub allow_private: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +45,8 @@ pub enum SetupError {
     NoBaseUrl { code: String },
     #[error("marketplaces.{code}: there is no location {location:?}")]
     UnknownLocation { code: String, location: String },
+    #[error("{code}: what the API stored does not hold any more: {}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Stored { code: String, faults: Vec<Fault> },
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -54,7 +60,6 @@ impl CommandError for SetupError {
 pub struct Standing {
     /// Changes when a backup is restored; clients then take nothing for granted.
     pub generation: Uuid,
-    pub connections: Vec<Connection>,
     /// What is stored; the settings' part is not in it.
     pub rules: Book,
 }
@@ -71,19 +76,21 @@ impl Command for Declare {
         products::insert_location_once(&mut tx.conn, id, "main", "Main", tx.now).await?;
         let places = products::locations(&mut tx.conn).await?;
         let all = with_store(&self.marketplaces);
-        let mut connections = Vec::with_capacity(all.len());
         for settings in &all {
-            connections.push(self.declare(tx, settings, &places).await?);
+            let stored = marketplaces::api_settings(&mut tx.conn, &settings.code).await?;
+            let whole = settings.over(&super::connections::stored(&stored)?, self.allow_private);
+            let whole = whole.map_err(|faults| SetupError::Stored { code: settings.code.clone(), faults })?;
+            self.declare(tx, &whole, &places).await?;
         }
         self.warn_of_others(tx, &all).await?;
         let mut rules = Book::default();
         rules.load(&mut tx.conn).await?;
-        Ok(Standing { generation, connections, rules })
+        Ok(Standing { generation, rules })
     }
 }
 
 /// What the settings declare, the own store first.
-fn with_store(declared: &[MarketplaceSettings]) -> Vec<MarketplaceSettings> {
+pub(super) fn with_store(declared: &[MarketplaceSettings]) -> Vec<MarketplaceSettings> {
     let store = MarketplaceSettings { adapter: Some("storefront".into()), ..MarketplaceSettings::named(STORE) };
     let adjusted = declared.iter().find(|m| m.code == STORE);
     let store = adjusted.map_or(store.clone(), |m| MarketplaceSettings { adapter: store.adapter.clone(), ..m.clone() });
@@ -95,22 +102,14 @@ fn with_store(declared: &[MarketplaceSettings]) -> Vec<MarketplaceSettings> {
 /// The connections and rules as a running hub has them, for commands beside it that only look: nothing is written. What is
 /// declared but was never started is left out.
 pub async fn look(kit: &Kit, conn: &mut Conn<'_>, settings: &Settings) -> Result<(), SetupError> {
-    let places = products::locations(conn).await?;
-    let known = marketplaces::list(conn).await?;
-    let mut connections = Vec::new();
-    for declared in with_store(&settings.marketplaces) {
-        let Some(row) = known.iter().find(|row| row.code == declared.code) else { continue };
-        let catalogue = kit.registry.catalogue();
-        connections.push(connection(catalogue, &declared, &places, settings.push.min_gap(), (row.id, row.feed_since))?);
-    }
-    kit.registry.replace(connections);
+    connections::look(kit, conn, settings).await?;
     let mut book = (*kit.rules.get()).clone();
     book.load(conn).await?;
     kit.rules.replace(book);
     Ok(())
 }
 
-fn connection(
+pub(super) fn connection(
     catalogue: &Catalogue,
     settings: &MarketplaceSettings,
     places: &[(LocationId, String)],
@@ -164,9 +163,9 @@ impl Declare {
         tx: &mut Tx<'_>,
         settings: &MarketplaceSettings,
         places: &[(LocationId, String)],
-    ) -> Result<Connection, SetupError> {
+    ) -> Result<(), SetupError> {
         let id = tx.id();
-        let mut made = connection(tx.kit.registry.catalogue(), settings, places, self.min_gap, (id, Timestamp::default()))?;
+        let made = connection(tx.kit.registry.catalogue(), settings, places, self.min_gap, (id, Timestamp::default()))?;
         let account = serde_json::Value::Object(settings.account.clone()).to_string();
         let declared = Declared {
             id,
@@ -185,11 +184,9 @@ impl Declare {
             webhook_url: None,
             rule: "{}",
         };
-        let (id, feed_since) = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
+        let (id, _) = marketplaces::upsert(&mut tx.conn, &declared, tx.now).await?;
         marketplaces::set_sales_locations(&mut tx.conn, id, &made.locations).await?;
-        made.id = id;
-        made.feed_since = feed_since;
-        Ok(made)
+        Ok(())
     }
 
     /// A marketplace that was declared once and is not any more keeps its history; it just is not served.

@@ -47,6 +47,7 @@ use crate::http::at;
 pub use self::canary::CanaryError;
 pub use self::engine::{Engine, Interest, Since, Snapshot};
 pub use self::metrics::text as metrics_text;
+pub(crate) use self::origin::same_host;
 pub use self::roll::{Silent, Tally};
 pub use self::settings::{RealtimeLimits, RealtimeSettings};
 pub use self::stats::{RealtimeStats, Times};

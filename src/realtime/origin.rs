@@ -40,7 +40,8 @@ fn plain(authority: &str) -> String {
     authority.strip_suffix(":80").or_else(|| authority.strip_suffix(":443")).unwrap_or(&authority).to_owned()
 }
 
-fn same_host(origin: &str, headers: &HeaderMap) -> bool {
+/// Whether a page of this origin is one that the asked host serves itself.
+pub(crate) fn same_host(origin: &str, headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(plain);
     host.is_some() && host == host_of(origin)
 }

@@ -188,6 +188,16 @@ impl Checker<'_, '_, '_> {
     }
 }
 
+/// Why a value cannot be a marketplace's secret of that name, where it comes through the API. Strangers may try to guess it, so
+/// there is no milder rule for loopback.
+pub fn weak_secret(name: &str, value: &str) -> Option<String> {
+    if is_sample(value) {
+        return Some("is a sample secret, which anyone can guess".into());
+    }
+    let short = INBOUND.contains(&name) && value.len() < SECRET_MIN_BYTES;
+    short.then(|| format!("has {} bytes; at least {SECRET_MIN_BYTES} are needed", value.len()))
+}
+
 /// The marketplace (or setting) a secret belongs to: `marketplaces.uzum` of `marketplaces.uzum.secrets.token[0]`.
 fn owner(path: &str) -> &str {
     path.split_once(".secrets.").map_or_else(|| path.split_once('[').map_or(path, |(owner, _)| owner), |(owner, _)| owner)

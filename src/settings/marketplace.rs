@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::api::plain;
 use super::choice::{StockFeed, choice};
 use super::finding::{Fault, join};
 use super::parse::{boolean, text};
@@ -34,6 +35,8 @@ pub struct MarketplaceSettings {
     /// In the order written; several = rotation.
     pub secrets: BTreeMap<String, Vec<Secret>>,
     pub policy: PolicySettings,
+    /// The entry as it was written, without its secrets: what it names, the API may not change.
+    pub source: serde_json::Map<String, serde_json::Value>,
 }
 
 impl MarketplaceSettings {
@@ -51,6 +54,7 @@ impl MarketplaceSettings {
             account: serde_json::Map::new(),
             secrets: BTreeMap::new(),
             policy: PolicySettings::default(),
+            source: serde_json::Map::new(),
         }
     }
 
@@ -99,7 +103,7 @@ pub(super) fn duplicates(table: &Table) -> Vec<Fault> {
     faults
 }
 
-fn read_one(s: &mut Section<'_, '_, '_>, allow_private: bool) -> MarketplaceSettings {
+pub(super) fn read_one(s: &mut Section<'_, '_, '_>, allow_private: bool) -> MarketplaceSettings {
     let code = s.need("code", code);
     let is_store = code == STORE;
     let marketplace = MarketplaceSettings {
@@ -113,6 +117,7 @@ fn read_one(s: &mut Section<'_, '_, '_>, allow_private: bool) -> MarketplaceSett
         account: account(s),
         secrets: secrets(s),
         policy: s.table("policy", PolicySettings::read).unwrap_or_default(),
+        source: plain(s.whole()),
         code,
     };
     if is_store {
@@ -179,6 +184,14 @@ fn http_url(node: &Node) -> Result<url::Url, String> {
         return Err("must end with its path; ? and # have no place in it".to_owned());
     }
     Ok(url)
+}
+
+/// An address of the hub itself, or "".
+pub(super) fn public_url(node: &Node) -> Result<String, String> {
+    if text(node)?.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(http_url(node)?.as_str().trim_end_matches('/').to_owned())
 }
 
 /// What can be said without asking a name server; names are checked again when the connection is made.

@@ -9,6 +9,7 @@
 //! other list is replaced as a whole.
 
 mod adapters;
+mod api;
 mod check;
 mod choice;
 mod cidr;
@@ -33,6 +34,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use adapters::AdapterSettings;
+pub use check::weak_secret;
 pub use choice::{DriftPolicy, Fulfilment, LogFormat, MailTls, OwnCancelRestock, OwnSalesDecrement, Rounding, StockFeed};
 pub use cidr::{Cidr, CidrError};
 pub use duration::{DurationError, parse_duration};

@@ -85,6 +85,11 @@ impl<'t, 'e> Section<'t, '_, 'e> {
         self.table.get(key)
     }
 
+    /// All of the table, asked for or not.
+    pub(super) fn whole(&self) -> &'t Table {
+        self.table
+    }
+
     pub(crate) fn fault(&mut self, key: &str, at: &Origin, message: impl Into<String>) {
         let fault = at.fault(join(&self.path, key), message);
         self.context.faults.push(fault);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::choice::{LogFormat, choice};
 use super::cidr::Cidr;
 use super::duration::durations;
+use super::marketplace::public_url;
 use super::parse::{self, boolean_or_auto, list, text, whole};
 use super::secret::{ConnectionUrl, Secret};
 use super::section::Section;
@@ -24,6 +25,8 @@ pub struct ServerSettings {
     pub head_timeout_ms: u64,
     pub shutdown_timeout_s: u64,
     pub trusted_proxies: Vec<Cidr>,
+    /// Where the world reaches the hub, without a trailing slash; may be empty.
+    pub public_url: String,
 }
 
 durations!(ServerSettings {
@@ -43,6 +46,7 @@ impl ServerSettings {
             head_timeout_ms: s.need("head_timeout_ms", whole(100..=HOUR_MS)),
             shutdown_timeout_s: s.need("shutdown_timeout_s", whole(1..=600)),
             trusted_proxies: s.need("trusted_proxies", list(|text| Cidr::parse(text).map_err(|error| error.to_string()))),
+            public_url: s.need("public_url", public_url),
         }
     }
 
@@ -88,9 +92,24 @@ pub struct AuthSettings {
     pub storefront_keys: Vec<Secret>,
     pub telegram_bots: Vec<Secret>,
     pub telegram_max_age_s: u64,
+    pub session_lifetime_s: u64,
+    pub session_idle_s: u64,
+    pub login_failures_max: u32,
+    pub login_failures_per_ip_max: u32,
+    pub login_window_s: u64,
+    pub password_min_chars: usize,
+    pub password_memory_kib: u32,
+    pub password_passes: u32,
+    pub password_hashing_max: usize,
+    pub password_waiting_max: usize,
 }
 
-durations!(AuthSettings { telegram_max_age = from_secs(telegram_max_age_s) });
+durations!(AuthSettings {
+    telegram_max_age = from_secs(telegram_max_age_s),
+    session_lifetime = from_secs(session_lifetime_s),
+    session_idle = from_secs(session_idle_s),
+    login_window = from_secs(login_window_s),
+});
 
 impl AuthSettings {
     pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
@@ -99,6 +118,16 @@ impl AuthSettings {
             storefront_keys: s.secrets("storefront_keys"),
             telegram_bots: s.secrets("telegram_bots"),
             telegram_max_age_s: s.need("telegram_max_age_s", whole(60..=604_800)),
+            session_lifetime_s: s.need("session_lifetime_s", whole(300..=31_536_000)),
+            session_idle_s: s.need("session_idle_s", whole(60..=31_536_000)),
+            login_failures_max: s.need("login_failures_max", whole(1..=10_000)),
+            login_failures_per_ip_max: s.need("login_failures_per_ip_max", whole(1..=1_000_000)),
+            login_window_s: s.need("login_window_s", whole(1..=86_400)),
+            password_min_chars: s.need("password_min_chars", whole(8..=128)),
+            password_memory_kib: s.need("password_memory_kib", whole(8_192..=1_048_576)),
+            password_passes: s.need("password_passes", whole(1..=64)),
+            password_hashing_max: s.need("password_hashing_max", whole(1..=256)),
+            password_waiting_max: s.need("password_waiting_max", whole(0..=10_000)),
         }
     }
 }

@@ -26,11 +26,13 @@ pub struct HubFigure {
     pub available: i64,
     /// What every shop should show, where a rule (a buffer, a quota) says so; else `available`, at least zero.
     pub shown: Option<i64>,
+    /// The same per shop, by code, where each has a rule of its own; it goes before `shown`.
+    pub wanted: BTreeMap<String, i64>,
 }
 
 impl HubFigure {
     pub fn new(sku: Sku, opening: i64, available: i64) -> Self {
-        Self { sku, opening, other_change: 0, available, shown: None }
+        Self { sku, opening, other_change: 0, available, shown: None, wanted: BTreeMap::new() }
     }
 }
 
@@ -143,10 +145,13 @@ fn product_row(listed: &[(&str, &Item)], figure: &HubFigure, findings: &mut Vec<
     if figure.available != expected {
         findings.push(Finding::HubWrong { sku: figure.sku.clone(), expected, available: figure.available });
     }
-    let should_show = figure.shown.unwrap_or_else(|| Quantity::shown(figure.available).get());
-    for (shop, item) in listed.iter().filter(|(_, item)| item.stock != should_show) {
-        let (sku, shop) = (figure.sku.clone(), (*shop).to_owned());
-        findings.push(Finding::ShopWrong { sku, shop, expected: should_show, shown: item.stock });
+    let everywhere = figure.shown.unwrap_or_else(|| Quantity::shown(figure.available).get());
+    for (shop, item) in listed {
+        let expected = figure.wanted.get(*shop).copied().unwrap_or(everywhere);
+        if item.stock != expected {
+            let (sku, shop) = (figure.sku.clone(), (*shop).to_owned());
+            findings.push(Finding::ShopWrong { sku, shop, expected, shown: item.stock });
+        }
     }
     ProductRow {
         sku: figure.sku.clone(),
@@ -272,6 +277,15 @@ mod tests {
     #[test]
     fn an_oversell_shows_zero_everywhere() {
         assert!(audit(&[shop("uzum", 0, 30, 0), shop("ozon", 0, 22, 0)], &[figure(-3)]).clean);
+    }
+
+    #[test]
+    fn each_shop_may_have_a_number_of_its_own() {
+        let wanted = BTreeMap::from([("ozon".to_owned(), 40)]);
+        let figures = [HubFigure { wanted, ..figure(44) }];
+        assert!(audit(&[shop("uzum", 44, 5, 0), shop("ozon", 40, 0, 0)], &figures).clean);
+        let report = audit(&[shop("uzum", 44, 5, 0), shop("ozon", 44, 0, 0)], &figures);
+        assert!(report.to_string().contains("PHONE-001: ozon shows 44, should show 40"), "{report}");
     }
 
     #[test]

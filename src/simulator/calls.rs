@@ -27,7 +27,7 @@ impl Shop {
     pub(super) fn gate(&mut self, call: &mut Call, at: Timestamp) -> Option<(&'static Route, Option<Say>)> {
         let dialect = self.dialect?;
         let Some((route, parts)) = Route::find(dialect.routes(), call) else {
-            self.receive_stray(format!("{} {}", call.method, call.target()), at);
+            self.receive_stray(format!("{} {}", call.method, call.raw_target), at);
             return None;
         };
         call.parts = parts;
@@ -103,7 +103,7 @@ impl Shop {
         let event = ShopEvent::Call {
             received_at: call.received_at,
             call: route.name,
-            target: call.target(),
+            target: call.raw_target.clone(),
             body: if write { String::from_utf8_lossy(kept).into_owned() } else { String::new() },
             fault,
             answered: spoken.answered,

@@ -2,10 +2,11 @@
 //! use them; the production path never does. Everything here binds to, and calls, loopback addresses only.
 //!
 //! Read in this order: `shop` and `orders` are what one marketplace knows, `requests` what it does with the generic schema, `calls`
-//! and `kinds` what it does where it pretends to be a real one, `record` is the journal it keeps for an auditor, `chaos` how it may misbehave, `marketplace` joins them with `webhooks` (what is sent) and `courier` (how it gets
-//! there), `server` puts it on a port. `shoppers` buy, `audit` adds up, `load` is a bounded webhook load generator. `wire`,
-//! `http_client` and `http_server` are the little HTTP/1.1 that all of it rests on: written by hand because an honest HTTP
-//! library cannot apply a request and then cut the line, answer garbage, or leave a port and come back to it.
+//! and `kinds` what it does where it pretends to be a real one, `record` is the journal it keeps for an auditor, `chaos` how it may
+//! misbehave, `marketplace` joins them with `webhooks` (what is sent) and `courier` (how it gets there), `server` puts it on a
+//! port. `shoppers` buy, `audit` adds up, `fair` is many shops at once, `hub_view` a hub's numbers, `load` is a bounded webhook load
+//! generator. `wire`, `http_client` and `http_server` are the little HTTP/1.1 that all of it rests on: written by hand because an
+//! honest HTTP library cannot apply a request and then cut the line, answer garbage, or leave a port and come back to it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,8 @@ pub mod marketplace;
 pub mod server;
 pub mod shoppers;
 pub mod audit;
+pub mod hub_view;
+pub mod fair;
 pub mod load;
 pub mod wire;
 pub mod http_client;

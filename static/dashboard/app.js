@@ -42,8 +42,7 @@ async function begin() {
 /** The person of the cookie, or of the token of this tab; null for nobody. */
 async function whoAmI() {
   try {
-    const { user } = await get("/v1/auth/me");
-    return { ...user, email: user.email ?? user.name };
+    return session.of((await get("/v1/auth/me")).user);
   } catch (error) {
     if (!(error instanceof Problem) || ![401, 404, 405].includes(error.status)) throw error;
     if (session.token) return welcome.ofToken().catch(() => (session.keep(null), null));
@@ -59,10 +58,10 @@ async function greet() {
 }
 
 async function enter(user) {
-  session.user = user;
+  session.user = user.person === undefined ? session.of(user) : user;
   const list = await getOr({ items: [] }, "/v1/admin/marketplaces");
   session.names = new Map(list.items.map(({ code, name }) => [code, name]));
-  if (/^#\/(setup|login)/.test(location.hash)) history.replaceState(null, "", "#/");
+  if (location.hash.startsWith("#setup=")) history.replaceState(null, "", "#/");
   app.replaceChildren(shell());
   live.start();
   countTodo();
@@ -70,7 +69,7 @@ async function enter(user) {
 }
 
 async function leave() {
-  await post("/v1/auth/logout").catch(() => {});
+  if (!session.token) await post("/v1/auth/logout").catch(() => {});
   session.user = null;
   session.keep(null);
   await greet();
@@ -87,6 +86,7 @@ function shell() {
       h("nav", { class: "pages", "aria-label": "Pages" }, groups()),
       h("div", { class: "side-foot" }, liveMark(),
         h("div", { class: "me" }, h("span", { class: "me-name", title: session.user.email }, session.user.email), h("button", { type: "button", class: "button quiet small", onclick: leave }, icon("out"), "Sign out")))),
+    h("div", { id: "fresh", class: "fresh", role: "status" }),
     h("main", { id: "main", tabindex: "-1" }),
     h("nav", { class: "tabs", "aria-label": "Most used" }, tabs.map(([path, name, image]) =>
       path ? link(path, name, image) : h("button", { type: "button", id: "more", "aria-haspopup": "dialog", onclick: openMore }, icon(image), name))));
@@ -165,6 +165,7 @@ async function show() {
     next.data = await next.module.load(next);
     if (signal.aborted) return;
     page = next;
+    tellNews(0);
     draw(!same);
     mark();
     if (!same) arrive();
@@ -197,13 +198,16 @@ function context(of) {
 }
 
 let reloading = null;
-/** Fetches the same page again and puts in what changed. Calls that come meanwhile are one more turn. */
-function reload() {
+/**
+ * Fetches the same page again and puts in what changed. Calls that come meanwhile are one more turn. With `gently`, new rows of a
+ * list wait for a press: nobody's place is moved while they read.
+ */
+function reload(gently = false) {
   reloading ??= (async () => {
     const of = page;
     try {
       const data = await of.module.load(of);
-      if (page === of) (of.data = data, draw(false));
+      if (page === of) take(data, gently);
     } catch (error) {
       if (error.name !== "AbortError" && error.status !== 0) console.warn(error);
     } finally {
@@ -211,6 +215,28 @@ function reload() {
     }
   })();
   return reloading;
+}
+
+function take(data, gently) {
+  const names = (of) => (page.module.list?.(of) ?? []).map((item) => item.id ?? item.sku);
+  const before = new Set(names(page.data));
+  const news = gently && before.size ? names(data).filter((name) => !before.has(name)).length : 0;
+  tellNews(news, data);
+  if (news) return;
+  page.data = data;
+  draw(false);
+}
+
+function tellNews(news, data) {
+  const show = () => {
+    page.data = data;
+    tellNews(0);
+    draw(false);
+    scrollTo({ top: 0 });
+    document.querySelector("#main h1")?.focus({ preventScroll: true });
+  };
+  const text = `${news} new`;
+  morph(document.querySelector("#fresh"), h("div", { id: "fresh", class: "fresh", role: "status" }, news ? h("button", { type: "button", class: "button small", onclick: show }, icon("refresh"), text) : null));
 }
 
 function draw(fresh) {
@@ -245,7 +271,7 @@ function heard(change) {
   // Many changes within a moment are one look.
   waiting ??= setTimeout(() => {
     waiting = null;
-    if (page?.module?.follows) reload();
+    if (page?.module?.follows) reload(true);
   }, change.type === "tick" ? 0 : 300);
 }
 

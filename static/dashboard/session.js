@@ -3,11 +3,14 @@
 const KEY = "stockhub-token";
 
 export const session = {
-  /** `{id, email, role}`; of a token only the role, where it is known. */
+  /** `{id, email, role, person}`; of a token its name instead of the e-mail. */
   user: null,
   token: sessionStorage.getItem(KEY),
   /** Code → what people call the marketplace. */
   names: new Map(),
+
+  /** As the hub tells it. */
+  of: (user) => ({ ...user, email: user.email ?? user.name, person: Boolean(user.email) }),
 
   keep(token) {
     this.token = token;

@@ -49,9 +49,9 @@ export function act(label, work, { name, main, danger, small, quiet, done, title
 
 const TONES = {
   synced: "good", active: "good", processed: "good", delivered: "good", ok: "good", applied: "good", succeeded: "good", completed: "good", closed: "good",
-  dirty: "wait", in_flight: "wait", new: "wait", pending: "wait", retry: "wait", running: "wait", partial: "warn", task: "warn", unknown: "wait",
+  dirty: "wait", in_flight: "wait", new: "wait", pending: "wait", retry: "wait", running: "wait", queued: "wait", partial: "warn", task: "warn", unknown: "wait",
   low: "warn", paused: "warn", unmapped: "warn", warning: "warn", warn: "warn", half_open: "warn", acknowledged: "calm", ignored: "calm", resolved: "calm", skip: "calm",
-  failed: "bad", blocked: "bad", out: "bad", critical: "bad", error: "bad", fail: "bad", open: "bad", dead: "bad", auth_failed: "bad", degraded: "bad", cancelled: "calm",
+  failed: "bad", blocked: "bad", out: "bad", critical: "bad", error: "bad", fail: "bad", open: "bad", dead: "bad", auth_error: "bad", not_served: "calm", degraded: "bad", cancelled: "calm",
   archived: "calm", disabled: "calm", revoked: "calm", expired: "calm", info: "calm", confirmed: "good", shipped: "good", returned: "warn", placed: "good",
 };
 

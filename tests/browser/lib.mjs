@@ -49,7 +49,7 @@ export async function eventually(check, { within = 15_000, every = 50 } = {}) {
  * The hub's own binary with a database in a folder of its own, on a free port. `marketplaces` is TOML; `settings` goes before
  * it. Without `token` the hub has no admin yet, as at a first start.
  */
-export async function startHub(t, { marketplaces = "", settings = "", token = TOKEN, bind = "127.0.0.1:0", args = ["serve"] } = {}) {
+export async function startHub(t, { marketplaces = "", settings = "", token = TOKEN, bind = "127.0.0.1:0", args = ["serve"], env: more = {} } = {}) {
   assert.ok(existsSync(binary), `${binary} is missing: cargo build first, or name it in STOCKHUB_BIN`);
   const folder = await mkdtemp(join(tmpdir(), "stockhub-browser-"));
   const auth = `${token ? 'bootstrap_admin_token = "env:T_ADMIN"\n' : ""}storefront_keys = ["env:T_STORE"]\n`;
@@ -58,30 +58,47 @@ export async function startHub(t, { marketplaces = "", settings = "", token = TO
     `[log]\nformat = "json"\n${settings}\n${marketplaces}\n`;
   await writeFile(join(folder, "hub.toml"), config);
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("STOCKHUB")));
-  Object.assign(env, { T_ADMIN: TOKEN, T_STORE: STORE_KEY, T_SECRET: SECRET });
+  Object.assign(env, { T_ADMIN: TOKEN, T_STORE: STORE_KEY, T_SECRET: SECRET }, more);
   const log = await open(join(folder, "hub.log"), "a");
-  const child = spawn(binary, ["--config", join(folder, "hub.toml"), ...args], { cwd: folder, env, stdio: ["ignore", log.fd, log.fd] });
-  const ended = new Promise((done) => child.on("exit", done));
   const said = () => readFile(join(folder, "hub.log"), "utf8");
-  const stop = async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+  let child;
+  let ended;
+  /** Starts it; gives where it serves, which is said once more at every start. */
+  const start = async () => {
+    const before = (await said()).length;
+    child = spawn(binary, ["--config", join(folder, "hub.toml"), ...args], { cwd: folder, env, stdio: ["ignore", log.fd, log.fd] });
+    ended = new Promise((done) => child.on("exit", done));
+    return eventually(async () => {
+      const text = (await said()).slice(before);
+      assert.equal(child.exitCode, null, `the hub ended:\n${text}`);
+      const line = text.split("\n").find((line) => line.includes("stockhub is serving"));
+      const found = line?.match(/127\.0\.0\.1:\d+/)?.[0];
+      assert.ok(found, `the hub does not serve yet:\n${text}`);
+      return found;
+    }, { within: 30_000 });
+  };
+  const end = async (signal) => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
     await ended;
     clearTimeout(timer);
+  };
+  const stop = async () => {
+    await end("SIGTERM");
     await log.close();
     await rm(folder, { recursive: true, force: true });
   };
   t.after(stop);
-  const address = await eventually(async () => {
-    const text = await said();
-    assert.equal(child.exitCode, null, `the hub ended:\n${text}`);
-    const line = text.split("\n").find((line) => line.includes("stockhub is serving"));
-    const found = line?.match(/127\.0\.0\.1:\d+/)?.[0];
-    assert.ok(found, `the hub does not serve yet:\n${text}`);
-    return found;
-  }, { within: 30_000 });
+  const address = await start();
+  /** Ends it without warning, or with it; its data stays. */
+  const kill = (signal = "SIGKILL") => end(signal);
+  /** Starts it again where it was. */
+  const again = async () => {
+    await writeFile(join(folder, "hub.toml"), config.replace(`bind = "${bind}"`, `bind = "${address}"`));
+    assert.equal(await start(), address);
+  };
   const url = `http://${address}`;
-  return { url, folder, said, stop, pid: child.pid, api: caller(url, token) };
+  return { url, folder, said, stop, kill, again, pid: child.pid, api: caller(url, token) };
 }
 
 /** Calls the hub's API as an admin and gives the parsed answer; anything but 2xx is a failure that says what was answered. */

@@ -17,3 +17,4 @@ mod inventory;
 mod pipeline;
 mod proofs;
 mod realtime;
+mod simulator;

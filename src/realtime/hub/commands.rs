@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::State;
-use super::conn::{ConnId, Feed, Held, Pages};
+use super::conn::{ConnId, Feed, Pages};
 use crate::domain::sku::Sku;
 use crate::realtime::engine::positions;
 use crate::realtime::frame::{self, Incoming};
@@ -162,17 +162,14 @@ impl State {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let group = &mut self.groups[conn.group];
         if all {
-            group.forget_all(id, conn);
-            conn.held = Held::default();
-            return;
+            return group.forget_all(id, conn);
+        }
+        let gone: Vec<SkuIndex> = self.engine.read(|table| skus.iter().filter_map(|name| table.index_of(name)).collect());
+        let kept: Vec<SkuIndex> = conn.held.skus.iter().copied().filter(|index| !gone.contains(index)).collect();
+        if kept.len() < conn.held.skus.len() {
+            group.seat(id, conn, kept);
         }
         for name in skus {
-            if let Some(index) = self.engine.read(|table| table.index_of(name))
-                && let Ok(place) = conn.held.skus.binary_search(&index)
-            {
-                conn.held.skus.remove(place);
-                group.forget(id, index);
-            }
             if let Some(place) = conn.held.waiting.iter().position(|sku| sku.as_str() == name) {
                 group.stop_waiting(id, &conn.held.waiting.swap_remove(place));
             }
@@ -231,11 +228,11 @@ impl State {
             conn.held.all = true;
             group.all.insert(id);
         }
-        conn.held.skus.extend_from_slice(found);
-        conn.held.skus.sort_unstable();
-        conn.held.skus.dedup();
-        for index in found {
-            group.by_sku.entry(*index).or_default().insert(id);
+        if found.iter().any(|index| !conn.held.has(*index)) {
+            let mut skus = [&conn.held.skus, found].concat();
+            skus.sort_unstable();
+            skus.dedup();
+            group.seat(id, conn, skus);
         }
         for sku in unknown {
             if group.waiting.entry(sku.clone()).or_default().insert(id) {

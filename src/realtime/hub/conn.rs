@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::group::{AudienceId, Wanted};
 use crate::domain::sku::Sku;
 use crate::realtime::frame::{Format, Reader};
 use crate::realtime::gate::Permit;
@@ -75,8 +76,9 @@ impl Pages {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pub(super) all: bool,
-    /// Sorted.
-    pub(super) skus: Vec<SkuIndex>,
+    /// Sorted, and shared with all who want the same.
+    pub(super) skus: Wanted,
+    pub(super) audience: Option<AudienceId>,
     /// Asked for, but not in the table yet.
     pub(super) waiting: Vec<Sku>,
 }

@@ -61,7 +61,7 @@ impl State {
             let why = if slow { GapWhy::Slow } else { GapWhy::Ring };
             conn.format.write(out, &Message::Gap { from: &epoch.cursor(from), to: &epoch.cursor(head), why });
             self.engine.counters().gap(why);
-            let named = if conn.held.all { Vec::new() } else { conn.held.skus.clone() };
+            let named = if conn.held.all { Vec::new() } else { conn.held.skus.to_vec() };
             let pages = Pages::new(named, conn.held.all.then_some(len), SnapshotWhy::Gap(why));
             conn.feed = Feed::Snapshot { from: head, pages };
             return true;

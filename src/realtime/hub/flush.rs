@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::State;
 use super::conn::{ConnId, Feed, Wire};
+use super::group::AudienceId;
 use crate::domain::sku::Sku;
 use crate::realtime::cursor::Epoch;
 use crate::realtime::frame::Format;
@@ -105,13 +106,11 @@ impl State {
         group.cursor = changes.upto;
         self.engine.counters().conflated.add((changes.upto - from).saturating_sub(changes.changes.len() as u64));
         self.stop_waiting(at, &changes);
-        let mut wanted: Vec<(ConnId, u32)> = Vec::new();
         let group = &self.groups[at];
+        let mut wanted: Vec<(AudienceId, u32)> = Vec::new();
         for (n, change) in (0_u32..).zip(&changes.changes) {
-            wanted.extend(group.by_sku.get(&change.index).into_iter().flatten().map(|id| (*id, n)));
+            wanted.extend(group.audiences_of(change.index).map(|audience| (audience, n)));
         }
-        // Who wants everything is served as such, also for SKUs that it named besides.
-        wanted.retain(|(id, _)| !group.all.contains(id));
         wanted.sort_unstable();
         let all: Vec<ConnId> = group.all.iter().copied().collect();
         let engine = self.engine.clone();
@@ -129,7 +128,16 @@ impl State {
         }
         for mine in wanted.chunk_by(|(a, _), (b, _)| a == b) {
             let picked: Vec<u32> = mine.iter().map(|(_, n)| *n).collect();
-            sends.extend(self.plan_one(mine[0].0, from, picked.len(), |format| frames.of(format, &picked)));
+            let mut encoded: [Option<Bytes>; 2] = [None, None];
+            for id in self.groups[at].members_of(mine[0].0) {
+                // Who wants everything is served as such, also for SKUs that it named besides.
+                if self.conns.get(id).is_some_and(|conn| conn.held.all) {
+                    continue;
+                }
+                sends.extend(self.plan_one(id, from, picked.len(), |format| {
+                    encoded[format as usize].get_or_insert_with(|| frames.of(format, &picked)).clone()
+                }));
+            }
         }
         (sends, since)
     }
@@ -221,11 +229,12 @@ impl State {
         let Some(index) = self.engine.read(|table| table.index_of(sku.as_str())) else { return };
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.held.waiting.retain(|waited| waited != sku);
-        if let Err(place) = conn.held.skus.binary_search(&index) {
-            conn.held.skus.insert(place, index);
-        }
         let group = &mut self.groups[conn.group];
         group.stop_waiting(id, sku);
-        group.by_sku.entry(index).or_default().insert(id);
+        if let Err(place) = conn.held.skus.binary_search(&index) {
+            let mut skus = conn.held.skus.to_vec();
+            skus.insert(place, index);
+            group.seat(id, conn, skus);
+        }
     }
 }

@@ -345,9 +345,9 @@ impl State {
     }
 
     fn remove(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.remove(id) else { return };
+        let Some(mut conn) = self.conns.remove(id) else { return };
         let group = &mut self.groups[conn.group];
-        group.forget_all(id, &conn);
+        group.forget_all(id, &mut conn);
         group.members -= 1;
         if let Some(deadline) = conn.deadline {
             self.timers.remove(&(deadline, id));

@@ -14,6 +14,8 @@ pub struct Call {
     pub received_at: Timestamp,
     pub method: String,
     pub path: String,
+    /// Path and query as they came: signatures go over them.
+    pub raw_target: String,
     pub query: Vec<(String, String)>,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
@@ -30,6 +32,7 @@ impl Call {
             received_at,
             method: method.to_owned(),
             path: path.to_owned(),
+            raw_target: target.to_owned(),
             query: url::form_urlencoded::parse(query.as_bytes()).map(|(name, value)| (name.into(), value.into())).collect(),
             headers: request.head.headers().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect(),
             body: request.body.clone(),
@@ -57,14 +60,6 @@ impl Call {
     /// `Null` for what is no JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
-    }
-
-    pub fn target(&self) -> String {
-        if self.query.is_empty() {
-            return self.path.clone();
-        }
-        let pairs = self.query.iter().map(|(name, value)| format!("{name}={value}"));
-        format!("{}?{}", self.path, pairs.collect::<Vec<_>>().join("&"))
     }
 }
 

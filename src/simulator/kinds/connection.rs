@@ -19,8 +19,13 @@ pub fn hub_side(kind: Kind, code: &str, base_url: &str, account: &Account, webho
     if kind == Kind::Generic {
         toml += "stock_feed = \"delta\"\n";
     }
-    if !account.values.is_empty() {
-        let values = account.values.iter().map(|(name, value)| format!("{name} = {}\n", toml_value(value)));
+    let mut values = account.values.clone();
+    if kind == Kind::WooCommerce {
+        // Where the site stands is part of the account there.
+        values.insert("site".into(), base_url.into());
+    }
+    if !values.is_empty() {
+        let values = values.iter().map(|(name, value)| format!("{name} = {}\n", toml_value(value)));
         toml += "[marketplaces.account]\n";
         toml.extend(values);
     }

@@ -21,6 +21,12 @@ use super::{Account, plain};
 pub struct Memory {
     /// When a thing was last told a quantity, where that may not be done too often.
     pub(super) told: HashMap<String, Timestamp>,
+    /// What else is set with the quantity (the schemes of sale at Uzum).
+    pub(super) flags: HashMap<Sku, (bool, bool)>,
+    /// The writer's own time of the last quantity.
+    pub(super) stamps: HashMap<Sku, Timestamp>,
+    /// Answers by idempotency key, with the body they belong to.
+    pub(super) answers: HashMap<String, (String, Value)>,
     /// The number a reader sees until then.
     pub(super) lag: HashMap<Sku, (i64, Timestamp)>,
     pub(super) turns: u64,

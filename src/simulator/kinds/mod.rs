@@ -25,6 +25,15 @@ pub mod limits;
 
 mod ozon;
 mod wildberries;
+mod uzum;
+mod yandex;
+mod backmarket;
+mod refurbed;
+mod shopify;
+mod shopify_graphql;
+mod woocommerce;
+mod kaufland;
+mod polling;
 
 #[cfg(test)]
 mod tests;
@@ -40,10 +49,31 @@ pub enum Kind {
     Generic,
     Ozon,
     Wildberries,
+    Uzum,
+    YandexMarket,
+    BackMarket,
+    Refurbed,
+    Shopify,
+    WooCommerce,
+    Kaufland,
+    /// Can only be asked.
+    Polling,
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::Generic, Self::Ozon, Self::Wildberries];
+    pub const ALL: [Self; 11] = [
+        Self::Generic,
+        Self::Ozon,
+        Self::Wildberries,
+        Self::Uzum,
+        Self::YandexMarket,
+        Self::BackMarket,
+        Self::Refurbed,
+        Self::Shopify,
+        Self::WooCommerce,
+        Self::Kaufland,
+        Self::Polling,
+    ];
 
     /// The id of the adapter that speaks with it.
     pub const fn id(self) -> &'static str {
@@ -51,6 +81,14 @@ impl Kind {
             Self::Generic => "generic",
             Self::Ozon => "ozon",
             Self::Wildberries => "wildberries",
+            Self::Uzum => "uzum",
+            Self::YandexMarket => "yandex-market",
+            Self::BackMarket => "backmarket",
+            Self::Refurbed => "refurbed",
+            Self::Shopify => "shopify",
+            Self::WooCommerce => "woocommerce",
+            Self::Kaufland => "kaufland",
+            Self::Polling => "polling-generic",
         }
     }
 
@@ -64,6 +102,14 @@ impl Kind {
             Self::Generic => None,
             Self::Ozon => Some(&ozon::Ozon),
             Self::Wildberries => Some(&wildberries::Wildberries),
+            Self::Uzum => Some(&uzum::Uzum),
+            Self::YandexMarket => Some(&yandex::Yandex),
+            Self::BackMarket => Some(&backmarket::BackMarket),
+            Self::Refurbed => Some(&refurbed::Refurbed),
+            Self::Shopify => Some(&shopify::Shopify),
+            Self::WooCommerce => Some(&woocommerce::WooCommerce),
+            Self::Kaufland => Some(&kaufland::Kaufland),
+            Self::Polling => Some(&polling::Polling),
         }
     }
 

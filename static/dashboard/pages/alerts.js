@@ -9,6 +9,8 @@ import { act, badge, card, choice, empty, h, head, market, more, row, rows, when
 export const title = "Alerts";
 export const load = ({ state, signal }) => get("/v1/admin/alerts", { limit: state.limit ?? 100 }, { signal });
 export const follows = ({ type, kind }) => type === "tick" || kind === "alert";
+/** New rows of it wait for a press. */
+export const list = (page) => page.items;
 
 export function view(page, ctx) {
   const state = ctx.query.get("state") ?? "open";

@@ -8,6 +8,8 @@ import { act, badge, card, choice, empty, h, head, more, row, rows, sure, when, 
 export const title = "Dead letters";
 export const load = ({ state, query, signal }) => get("/v1/admin/dead-letters", { kind: query.get("kind"), limit: state.limit ?? 50 }, { signal });
 export const follows = ({ type, kind }) => type === "tick" || kind === "webhook" || kind === "push" || kind === "alert";
+/** New rows of it wait for a press. */
+export const list = (page) => page.items;
 
 const KINDS = { webhook: "bolt", push: "send", event: "bell" };
 

@@ -31,7 +31,7 @@ export function view(data, ctx) {
   if (ctx.query.get("doctor")) setTimeout(() => (ctx.ask({ doctor: "" }), examine(place)));
   const { state, label, text } = health(place, metrics);
   const admin = session.may("admin") && place.kind !== "storefront";
-  const paused = place.status === "paused";
+  const paused = ["paused", "auth_error"].includes(place.status);
   return [
     head(place.name, { back: ["#/marketplaces", "Marketplaces"], sub: text, actions: place.kind === "storefront" ? go("Open the demo store", "/store", { name: "store" }) : [
       session.may("operator") ? act("Doctor", () => examine(place), { name: "search", title: "Try everything it needs, and say what is missing" }) : null,
@@ -66,10 +66,13 @@ function figures({ place, metrics }) {
 }
 
 function webhooks(place, adapter, admin) {
-  const address = place.webhook_url ?? `${location.origin}/webhooks/${place.code}`;
-  const names = [...new Set([...Object.keys(place.secrets ?? {}), ...((adapter?.secrets ?? []).map((key) => named(key).name))])].filter((name) => !/^\d+$/.test(name));
+  // A hub that was not told its public address gives a path; the one people use is this page's.
+  const address = new URL(place.webhook_url ?? `/webhooks/${place.code}`, location.origin).href;
+  const secrets = Array.isArray(place.secrets) ? place.secrets : [];
+  const names = [...new Set([...(adapter?.secrets ?? []).map((key) => named(key).name), ...secrets.map(({ name }) => name)])];
   return card("Webhook and secrets", { note: place.webhook_enabled ? "Give the marketplace this address. What it sends is verified over its raw bytes." : "No secret is set yet, so its webhooks are not believed." },
     h("div", { class: "secret" }, h("code", { tabindex: "0" }, address), act("Copy the address", () => copy(address), { small: true, name: "file", done: "Copied." })),
+    secrets.length ? h("ul", { class: "chips", "aria-label": "Secrets" }, secrets.map((s) => h("li", { class: "chip", key: s.key_id }, icon("key"), words(s.name), h("span", { class: "mono" }, s.key_id), s.expires_at ? h("span", {}, "until ", when(s.expires_at)) : null))) : null,
     admin ? h("div", { class: "actions" }, act("Change a secret", () => rotate(place, names.length ? names : ["webhook_secret"]), { name: "key" })) : null);
 }
 
@@ -102,7 +105,7 @@ async function sync(place, ctx) {
 }
 
 async function pause(place, ctx) {
-  const paused = place.status === "paused";
+  const paused = ["paused", "auth_error"].includes(place.status);
   if (!paused && !(await sure(`Pause ${place.name}?`, "Nothing is pushed to it until you resume. Its sales are still booked, so it may show too much meanwhile.", { yes: "Pause it" }))) return;
   await post(`/v1/admin/marketplaces/${place.code}/${paused ? "resume" : "pause"}`);
   toast(paused ? "Resumed. Its numbers are on their way." : "Paused.");
@@ -110,8 +113,16 @@ async function pause(place, ctx) {
 }
 
 async function edit(place, adapter, ctx) {
-  if (place.declared_in === "file") toast("It is declared in the configuration file; what stands there wins at the next start.");
-  const done = await dialog(`Edit ${place.name}`, (close) => form(fieldsOf(adapter ?? { id: place.adapter }, place), { label: "Save", cancel: () => close(), submit: async (body) => close(await patch(`/v1/admin/marketplaces/${place.code}`, body)) }), { wide: true });
+  const fixed = new Set(place.in_file ?? []);
+  const fields = fieldsOf(adapter ?? { id: place.adapter }, place).filter((field) => field && !fixed.has(field.at.slice(1)) && !fixed.has(field.at.slice(1).replaceAll("/", ".")) && !(field.at.startsWith("/account/") && fixed.has("account")));
+  const policy = fixed.has("policy") ? [] : [
+    { at: "/policy/drift_policy", label: "When it shows another number", value: place.policy?.drift_policy ?? "", optional: false, options: [["", "the usual: the hub is right"], ["hub_wins", "the hub is right"], ["marketplace_wins", "the marketplace is right"], ["min_wins", "the lower one is right"], ["alert", "only alert"], ["ask", "ask me"]] },
+    { at: "/policy/poll_every", label: "Fetch orders every", value: place.policy?.poll_every, placeholder: "30s", hint: "Like 30s, 5m or 2h. Empty: as its adapter says." },
+    { at: "/policy/fulfilment", label: "A sale leaves the shelf", value: place.policy?.fulfilment ?? "", optional: false, options: [["", "the usual: at once"], ["instant", "at once"], ["shipment", "when it is shipped"]] },
+  ];
+  const note = fixed.size ? h("p", { class: "note" }, `Set in the configuration file, and changed only there: ${[...fixed].join(", ")}.`) : null;
+  const all = [...fields, ...policy];
+  const done = await dialog(`Edit ${place.name}`, (close) => (all.length ? form([...(note ? [{ node: note }] : []), ...all], { label: "Save", cancel: () => close(), submit: async (body) => close(await patch(`/v1/admin/marketplaces/${place.code}`, body)) }) : note), { wide: true });
   if (done) (session.names.set(place.code, done.name ?? place.name), await ctx.reload());
 }
 

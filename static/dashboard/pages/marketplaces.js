@@ -16,6 +16,8 @@ export async function load({ signal }) {
 
 export const follows = ({ type, kind }) => type === "tick" || kind === "marketplace" || kind === "push" || kind === "stock";
 
+const RESTING = { paused: "Pushes are paused; its sales are still booked", auth_error: "It refuses its keys: mend them, then resume", not_served: "This hub does not serve it" };
+
 /** How a channel is, in a word and a sentence. */
 export function health(place, metrics) {
   const waiting = metrics?.value("dirty_listings", { marketplace: place.code }) ?? 0;
@@ -23,7 +25,7 @@ export function health(place, metrics) {
   const open = (metrics?.value("circuit_open", { marketplace: place.code }) ?? 0) > 0;
   if (place.kind === "storefront") return { state: "active", text: "Your own store: told at once" };
   if (open) return { state: "open", label: "Being given rest", text: "It fails; one number at a time is tried until it heals", waiting, oldest };
-  if (place.status !== "active") return { state: place.status, text: place.status === "paused" ? "Pushes are paused; its sales are still booked" : "Not in use", waiting, oldest };
+  if (place.status !== "active") return { state: place.status, label: { auth_error: "Keys refused" }[place.status], text: RESTING[place.status] ?? "Not in use", waiting, oldest };
   if (place.kind === "manual") return { state: "active", text: "Numbers are edited by hand", waiting, oldest };
   return { state: "active", text: waiting ? `${plural(waiting, "number")} to be sent` : "Shows what it should", waiting, oldest };
 }
@@ -75,7 +77,8 @@ export function fieldsOf(adapter, now = {}) {
     { at: "/name", label: "Name", value: now.name, hint: "As your people call it." },
     adapter.id === "manual" ? null : { at: "/base_url", label: "Address", type: "url", value: now.base_url, hint: "Only where it differs from the usual one." },
     ...account.map((key) => ({ at: `/account/${key.name}`, label: label(key.name), required: key.required === true, value: now.account?.[key.name], hint: key.help ?? key.description })),
-    ...secrets.map((key) => ({ at: `/secrets/${key.name}`, label: label(key.name), type: "password", autocomplete: "new-password", required: key.required === true && !now.code, hint: key.help ?? key.description ?? (now.code ? "Empty: stays as it is." : "Sealed at once; nobody can read it again.") })),
+    // Secrets of a connection that is there are changed one at a time, with an overlap.
+    ...(now.code ? [] : secrets).map((key) => ({ at: `/secrets/${key.name}`, label: label(key.name), type: "password", autocomplete: "new-password", required: key.required === true, hint: key.help ?? key.description ?? "Sealed at once; nobody can read it again." })),
   ];
 }
 

@@ -9,6 +9,8 @@ import { act, badge, card, dialog, empty, h, head, market, more, problemBox, row
 export const title = "Orders";
 export const load = ({ state, signal }) => get("/v1/admin/orders", { limit: state.limit ?? 50 }, { signal });
 export const follows = ({ type, kind }) => type === "tick" || kind === "order";
+/** New rows of it wait for a press. */
+export const list = (page) => page.items;
 
 export function view(page, ctx) {
   if (ctx.query.get("new") && session.may("operator")) setTimeout(() => (ctx.ask({ new: "" }), create(ctx)));

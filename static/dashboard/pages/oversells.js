@@ -10,6 +10,8 @@ import { act, badge, card, choice, empty, go, h, head, market, more, num, table,
 export const title = "Oversells";
 export const load = ({ state, signal }) => get("/v1/admin/oversells", { limit: state.limit ?? 50 }, { signal });
 export const follows = ({ type, kind }) => type === "tick" || kind === "alert" || kind === "order" || kind === "stock";
+/** New rows of it wait for a press. */
+export const list = (page) => page.items;
 
 export function view(page, ctx) {
   const which = ctx.query.get("state") ?? "open";

@@ -1,18 +1,18 @@
 // Settings as lists: people, tokens, storefront keys, places, the audit log, one's own account.
 
-import { get, getOr, patch, post, remove } from "../api.js";
+import { get, patch, post, remove } from "../api.js";
 import { form, formDialog } from "../form.js";
 import { actor, count, full } from "../format.js";
 import { session } from "../session.js";
-import { act, badge, card, empty, h, head, more, num, row, rows, showSecret, sure, table, toast, when, icon } from "../ui.js";
+import { act, badge, card, empty, go, h, head, more, num, row, rows, showSecret, sure, table, toast, when, icon } from "../ui.js";
 
 const back = ["#/settings", "Settings"];
 const ROLES = [["viewer", "Viewer: looks"], ["operator", "Operator: orders, stock, syncs, mapping"], ["admin", "Admin: everything"]];
 const EXPIRY = [["", "never"], ["30", "30 days"], ["90", "90 days"], ["365", "a year"]];
 
-const PARTS = { users, tokens, keys, places, audit, account };
+const PARTS = { users, sessions, tokens, keys, places, audit, account };
 
-export const title = (_, { params }) => ({ users: "People", tokens: "API tokens", keys: "Storefront keys", places: "Places", audit: "Audit log", account: "Your account" })[params.part] ?? "Settings";
+export const title = (_, { params }) => ({ users: "People", sessions: "Sessions", tokens: "API tokens", keys: "Storefront keys", places: "Places", audit: "Audit log", account: "Your account" })[params.part] ?? "Settings";
 
 export async function load({ params, state, signal }) {
   const ask = (path, query) => get(path, query, { signal });
@@ -22,7 +22,8 @@ export async function load({ params, state, signal }) {
     case "keys": return ask("/v1/admin/storefront-keys");
     case "places": return ask("/v1/admin/locations");
     case "audit": return ask("/v1/admin/audit", { limit: state.limit ?? 100 });
-    case "account": return { items: (await getOr({ items: [] }, "/v1/auth/sessions", {}, { signal })).items };
+    case "sessions": return ask("/v1/admin/sessions", { limit: state.limit ?? 50 });
+    case "account": return {};
     default: return ask(`/v1/admin/${encodeURIComponent(params.part)}`);
   }
 }
@@ -33,7 +34,7 @@ export const view = (page, ctx) => (PARTS[ctx.params.part] ?? (() => null))(page
 
 function users({ items }, ctx) {
   return [
-    head("People", { back, actions: act("Add somebody", () => addUser(ctx), { name: "plus", main: true }) }),
+    head("People", { back, actions: [act("Add somebody", () => addUser(ctx), { name: "plus", main: true }), go("Sessions", "#/settings/sessions")] }),
     card("", { flush: true }, rows("People", items.map((user) => row({
       key: user.id, lead: icon("people"), main: user.name || user.email, sub: [h("span", {}, user.email), h("span", {}, "signed in ", when(user.last_login_at))],
       side: user.disabled ? badge("disabled") : badge(user.role, { tone: "calm" }),
@@ -42,7 +43,7 @@ function users({ items }, ctx) {
   ];
 }
 
-const passwordField = (at, label, more = {}) => ({ at, label, type: "password", raw: true, autocomplete: "new-password", hint: "At least 12 characters.", ...more });
+const passwordField = (at, label, more = {}) => ({ at, label, type: "password", raw: true, autocomplete: "new-password", hint: "At least 10 characters.", ...more });
 
 async function addUser(ctx) {
   const done = await formDialog("Add somebody", [
@@ -144,11 +145,28 @@ function audit(page, ctx) {
   ];
 }
 
-function account({ items }) {
+function sessions(page, ctx) {
+  return [
+    head("Sessions", { back: ["#/settings/users", "People"], sub: "Where people are signed in with a password." }),
+    card("", { flush: true }, page.items.length ? rows("Sessions", page.items.map((s) => row({
+      key: s.id, lead: icon("people"), main: s.email, sub: [h("span", {}, device(s.user_agent)), s.client ? h("span", { class: "mono" }, s.client) : null, h("span", {}, "used ", when(s.last_used_at))],
+      actions: act("End it", async () => (await remove(`/v1/admin/sessions/${s.id}`), toast("Ended."), await ctx.reload()), { small: true, quiet: true, danger: true }),
+    }))) : empty("Nobody is signed in with a password", "", { name: "people" }), more(ctx, page)),
+  ];
+}
+
+/** "Chrome on Android" out of what a browser says of itself. */
+function device(agent) {
+  if (!agent) return "Unknown device";
+  const browser = /Edg\//.test(agent) ? "Edge" : /Firefox\//.test(agent) ? "Firefox" : /Chrome\//.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : "A browser";
+  const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Windows/.test(agent) ? "Windows" : /Mac OS/.test(agent) ? "macOS" : /Linux/.test(agent) ? "Linux" : null;
+  return system ? `${browser} on ${system}` : browser;
+}
+
+function account() {
   return [
     head("Your account", { back, sub: session.user.email }),
-    session.user.id ? card("Change your password", {}, form([{ at: "/current", label: "Present password", type: "password", raw: true, required: true, autocomplete: "current-password" }, passwordField("/new", "New password", { required: true })],
+    session.user.person ? card("Change your password", {}, form([{ at: "/current", label: "Present password", type: "password", raw: true, required: true, autocomplete: "current-password" }, passwordField("/new", "New password", { required: true })],
       { label: "Change it", submit: async (body, node) => (await post("/v1/auth/password", body), node.reset(), toast("Changed. Other devices are signed out.")) })) : card("", {}, empty("You came with an API token", "Sign in with e-mail and password to have an account here.", { name: "key" })),
-    items.length ? card("Where you are signed in", { flush: true }, rows("Sessions", items.map((s) => row({ key: s.id, main: s.user_agent ?? "Unknown device", sub: [h("span", {}, s.client), h("span", {}, "last used ", when(s.last_used_at))] })))) : null,
   ];
 }

@@ -1,11 +1,11 @@
 // Comparing what the marketplaces show with what they should: run it dry, look at the differences, approve.
 
 import { download, get, post } from "../api.js";
-import { form } from "../form.js";
+import { form, formDialog } from "../form.js";
 import { count, percent, plural, signed, words } from "../format.js";
 import { productHref } from "../routes.js";
 import { session } from "../session.js";
-import { act, badge, card, confirmed, dialog, empty, h, head, icon, market, more, num, row, rows, stat, sure, table, toast, when } from "../ui.js";
+import { act, badge, card, dialog, empty, h, head, icon, market, more, num, row, rows, stat, sure, table, toast, when } from "../ui.js";
 
 export const title = (data) => (data.run ? `Reconciliation of ${data.run.marketplace}` : "Reconciliations");
 
@@ -16,9 +16,18 @@ export async function load({ params, state, signal }) {
 }
 
 export const follows = ({ type, kind }) => type === "tick" || kind === "sync";
+/** New rows of it wait for a press. */
+export const list = ({ page }) => page?.items ?? [];
 
 export function view(data, ctx) {
+  follow(data, ctx);
   return data.run ? one(data.run, ctx) : all(data, ctx);
+}
+
+/** A run that goes on is looked at every second, live channel or not. */
+function follow({ run }, ctx) {
+  clearTimeout(ctx.state.timer);
+  if (run && ["queued", "running"].includes(run.status)) ctx.state.timer = setTimeout(() => ctx.reload(), 1_000);
 }
 
 function all({ page, places }, ctx) {
@@ -43,30 +52,42 @@ async function begin(places) {
 
 function one(run, ctx) {
   const { counts = {}, items = [] } = run;
-  const going = run.status === "running";
-  if (going) setTimeout(() => ctx.reload(), 1_000);
-  const open = !going && items.length > 0 && session.may("operator") && (run.dry_run || run.status === "stopped" || items.some(({ decision }) => decision === "ask"));
+  const going = ["queued", "running"].includes(run.status);
+  const waiting = items.filter(({ decision }) => decision === "ask");
+  const may = session.may("operator") && !going;
   return [
     head([market(run.marketplace), " ", badge(run.status)], { back: ["#/reconciliations", "Reconciliations"], sub: run.dry_run ? "Only looked; nothing was changed." : null, actions: [
       items.length ? act("CSV", () => download(`/v1/admin/reconciliations/${run.id}`, `reconciliation-${run.marketplace}.csv`), { name: "file" }) : null,
-      open ? act("Approve", () => approve(run, ctx), { name: "check", main: true }) : null,
+      may && waiting.length ? act("Approve", () => approve(run, waiting, ctx), { name: "check", main: true }) : null,
+      may && run.dry_run && counts.discrepancies ? act("Put these right", () => again(run), { main: !waiting.length, name: "check" }) : null,
     ] }),
     going ? h("progress", { class: "progress", "aria-label": "Comparing" }) : null,
+    going && run.resume_at ? h("p", { class: "note" }, "A difference counts only when it stays. Second look ", when(run.resume_at), ".") : null,
     run.error ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, run.error)) : null,
     h("div", { class: "stats" }, stat("Checked", count(counts.checked), { key: "checked" }), stat("Equal", count(counts.equal), { key: "equal" }), stat("Skipped", count(counts.skipped), { sub: "on their way", key: "skipped" }),
       stat("Differences", count(counts.discrepancies), { tone: counts.discrepancies ? "warn" : "good", key: "differences" }), stat("Accuracy", percent(run.accuracy), { key: "accuracy" })),
     card("Differences", { flush: true }, table("Differences", [
       ["Product", (i) => (i.sku ? h("a", { href: productHref(i.sku, `/why?marketplace=${run.marketplace}`) }, i.sku) : h("span", { class: "mono" }, i.external_id))],
       ["Should show", (i) => num(i.local), { num: true }], ["Expected", (i) => num(i.expected), { num: true }], ["Shows", (i) => num(i.remote), { num: true }], ["Differs by", (i) => h("strong", { class: "num" }, signed(i.difference ?? 0)), { num: true }],
-      ["Likely cause", (i) => words(i.cause)], ["Decision", (i) => [badge(i.decision, { tone: "calm" }), i.reason ? h("p", { class: "soft" }, i.reason) : null]],
+      ["Likely cause", (i) => words(i.cause)], ["Decision", (i) => [badge(i.decision, { tone: i.decision === "ask" ? "warn" : "calm", label: DECISIONS[i.decision] }), i.reason ? h("p", { class: "soft" }, i.reason) : null]],
     ], items, { key: (i) => i.external_id ?? i.sku, instead: empty(going ? "Reading…" : "No differences", going ? "The marketplace is read page by page." : "Every number that could be compared is what it should be.", { name: going ? "clock" : "check" }) })),
   ];
 }
 
-async function approve(run, ctx) {
-  if (!(await sure("Put these right?", `${plural(run.items.length, "difference")} on ${session.nameOf(run.marketplace)}: each is written as decided, as a movement or a push.`, { yes: "Approve", danger: false }))) return;
-  const done = await confirmed((confirm) => post(`/v1/admin/reconciliations/${run.id}/approve`, confirm ? { confirm } : {}));
-  if (done === false) return;
-  toast("Approved. What differed is being put right.");
+const DECISIONS = { hub_wins: "The hub is right", marketplace_wins: "The marketplace is right", min_wins: "The lower is right", ask: "Waits for you", alert: "Alerted", first_look: "Seen once", settled: "Settled by itself", unsettled: "Still moving", left: "Left as it is" };
+
+async function approve(run, waiting, ctx) {
+  const done = await formDialog("Who is right?", [
+    { at: "/decision", label: "In these cases", required: true, value: "hub_wins", options: [["hub_wins", "the hub: tell the marketplace its number again"], ["marketplace_wins", "the marketplace: correct the stock by the difference"], ["min_wins", "whoever shows less"], ["leave", "nobody: leave it as it is"]] },
+  ], { label: `Decide ${plural(waiting.length, "difference")}`, intro: `On ${session.nameOf(run.marketplace)}. Each is written as a push or as a movement with its reason.`, submit: (body) => post(`/v1/admin/reconciliations/${run.id}/approve`, body) });
+  if (!done) return;
+  toast("Decided. What differed is being put right.");
   await ctx.reload();
+}
+
+/** A run that only looked is followed by one that acts, which looks again itself. */
+async function again(run) {
+  if (!(await sure("Compare again and put right what differs?", `${plural(run.counts.discrepancies, "difference")} on ${session.nameOf(run.marketplace)}. The hub looks again first; each that stayed is put right as the drift policy of this marketplace says.`, { yes: "Put them right", danger: false }))) return;
+  const { id } = await post("/v1/admin/reconciliations", { marketplace: run.marketplace, dry_run: false });
+  location.hash = `#/reconciliations/${id}`;
 }

@@ -12,6 +12,8 @@ export async function load({ params, query, state, signal }) {
 }
 
 export const follows = ({ type, kind, id }, { params }) => type === "tick" || (kind === "sync" && (!params.id || !id || id === params.id));
+/** New rows of it wait for a press. */
+export const list = ({ page }) => page?.items ?? [];
 
 export function view(data, ctx) {
   if (data.run) return one(data.run, ctx);
@@ -25,9 +27,10 @@ export function view(data, ctx) {
 }
 
 function one(run, ctx) {
-  const going = run.status === "running";
-  // A run that goes on is looked at often, live channel or not.
-  if (going) setTimeout(() => ctx.reload(), 1_000);
+  const going = ["queued", "running"].includes(run.status);
+  // A run that goes on is looked at every second, live channel or not.
+  clearTimeout(ctx.state.timer);
+  if (going) ctx.state.timer = setTimeout(() => ctx.reload(), 1_000);
   const numbers = Object.entries(run.counts ?? {}).filter(([, value]) => typeof value === "number");
   const total = run.counts?.total;
   return [
@@ -35,7 +38,7 @@ function one(run, ctx) {
     going ? h("progress", { class: "progress", "aria-label": "Progress", max: total || null, value: total ? String(run.counts.read ?? run.counts.done ?? 0) : null }) : null,
     run.error ? problemBox(new Error(run.error)) : null,
     h("div", { class: "stats" }, numbers.map(([name, value]) => stat(words(name), count(value), { key: name })), stat("Calls", count(run.api_calls), { sub: "to the marketplace", key: "calls" })),
-    card("", {}, facts([["Began", when(run.started_at)], ["Ended", when(run.finished_at, "not yet")], run.finished_at ? ["Took", milliseconds(new Date(run.finished_at) - new Date(run.started_at))] : null])),
+    card("", {}, facts([["Began", when(run.started_at)], ["Ended", when(run.finished_at, "not yet")], run.resume_at && going ? ["Goes on", when(run.resume_at)] : null, ["Asked by", run.actor ?? "–"], run.dry_run ? ["Only looked", "yes"] : null, run.finished_at ? ["Took", milliseconds(new Date(run.finished_at) - new Date(run.started_at))] : null])),
   ];
 }
 

@@ -12,6 +12,8 @@ export const title = (_, { params }) => `Timeline of ${params.sku}`;
 
 export const load = ({ params, state, signal }) => get(`/v1/admin/products/${encodeURIComponent(params.sku)}/timeline`, { limit: state.limit ?? 50 }, { signal });
 export const follows = ({ type, sku, kind }, { params }) => type === "tick" || sku === params.sku || kind === "push";
+/** New rows of it wait for a press. */
+export const list = (page) => page.items;
 
 export function view(page, ctx) {
   const { sku } = ctx.params;

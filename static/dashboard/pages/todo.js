@@ -4,7 +4,7 @@ import { getOr } from "../api.js";
 import { plural } from "../format.js";
 import { productHref } from "../routes.js";
 import { session } from "../session.js";
-import { badge, card, empty, go, head, icon, h, market, num, row, rows } from "../ui.js";
+import { badge, card, head, icon, h, market, num, row, rows } from "../ui.js";
 
 const NONE = { items: [] };
 
@@ -44,17 +44,17 @@ export function work({ oversells, unmapped, letters, alerts, tasks }, all = fals
   ].filter(({ n }) => all || n > 0);
 }
 
-const workRows = (data) => rows("What needs you", work(data).filter(({ key }) => key !== "tasks").map(({ key, href, image, tone, main, sub }) =>
-  row({ key, href, lead: h("span", { class: `lead ${tone}` }, icon(image)), main, sub })));
+/** All kinds, in the same places also where there is nothing to do. */
+const workRows = (data) => rows("What needs you", work(data, true).filter(({ key }) => key !== "tasks").map(({ key, n, href, image, tone, main, sub, name }) =>
+  row({ key, href, lead: h("span", { class: `lead ${n ? tone : "good"}` }, icon(n ? image : "check")), main: n ? main : NOTHING[key] ?? name, sub: n ? sub : "Nothing to do" })));
+
+const NOTHING = { oversells: "Oversold products", unmapped: "Sales of unknown products", letters: "Messages that gave up", alerts: "Alerts" };
 
 export function view(data) {
   const { tasks } = data;
-  const nothing = !work(data).length;
   return [
-    head("To do", { sub: "What the hub cannot decide alone." }),
-    nothing
-      ? card("", {}, empty("Nothing needs you", "Sales, pushes and events go through by themselves. What cannot will be listed here.", { name: "check", action: go("To the overview", "#/") }))
-      : work(data).some(({ key }) => key !== "tasks") ? card("", { flush: true }, workRows(data)) : null,
+    head("To do", { sub: work(data).length ? "What the hub cannot decide alone." : "Nothing needs you: everything went through by itself." }),
+    card("", { flush: true }, workRows(data)),
     tasks.length ? card("Ads to edit by hand", { flush: true, note: "These marketplaces have no interface: change the number in the ad yourself." },
       rows("Ads to edit", tasks.map((task) => row({
         key: task.id, main: task.marketplace_sku ?? task.marketplace_product_id, sub: market(task.marketplace),

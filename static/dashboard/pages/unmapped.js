@@ -9,6 +9,8 @@ import { act, card, choice, empty, h, head, market, more, row, rows, toast, when
 export const title = "Unmapped";
 export const load = ({ query, state, signal }) => get("/v1/admin/unmapped", { state: query.get("state"), limit: state.limit ?? 50 }, { signal });
 export const follows = ({ type, kind }) => type === "tick" || kind === "webhook" || kind === "order";
+/** New rows of it wait for a press. */
+export const list = (page) => page.items;
 
 export function view(page, ctx) {
   const historic = ctx.query.get("state") === "historic";

@@ -19,6 +19,8 @@ export async function load({ params, query, state, signal }) {
 }
 
 export const follows = ({ type, kind }) => type === "tick" || kind === "webhook" || kind === "stock" || kind === "order";
+/** New rows of it wait for a press. */
+export const list = ({ page }) => page?.items ?? [];
 
 const subnav = (current) => tabs("Webhooks", [["Log", "#/webhooks"], ...(session.may("admin") ? [["Refused", "#/webhooks/rejected"]] : [])], current);
 

@@ -5,7 +5,7 @@ import { form } from "../form.js";
 import { session } from "../session.js";
 import { h } from "../ui.js";
 
-const PASSWORD_MIN = 12;
+const PASSWORD_MIN = 10;
 
 /** What to show to a stranger: a hub without an admin is set up first. `enter(user)` goes on. */
 export async function screen(enter) {
@@ -21,12 +21,13 @@ export async function screen(enter) {
 }
 
 function first(enter, views) {
-  const given = new URLSearchParams(location.hash.split("?")[1]).get("token");
+  // The link that the first start prints carries it behind the `#`, which no server is told.
+  const given = /^#setup=(.+)$/.exec(location.hash)?.[1];
   return h("section", { class: "card" },
     h("h1", {}, "Welcome"),
     h("p", { class: "soft" }, "This hub is new. Make the first account; it is an admin’s. The set-up token stands in the log of the hub’s first start."),
     form([
-      { at: "/token", label: "Set-up token", required: true, value: given, autocomplete: "one-time-code", hint: "Proves that the hub is yours. It works once." },
+      { at: "/token", label: "Set-up token", required: true, value: given, autocomplete: "one-time-code", hint: "Proves that the hub is yours. It works once. An admin’s API token does it too." },
       { at: "/email", label: "E-mail", type: "email", required: true, autocomplete: "username", inputmode: "email" },
       { at: "/password", label: "Password", type: "password", required: true, raw: true, autocomplete: "new-password", hint: `At least ${PASSWORD_MIN} characters. A sentence is easier to keep than a riddle.` },
     ], {
@@ -83,9 +84,9 @@ export async function ofToken() {
     if (error.status === 401) return null;
     throw error;
   });
-  if (me?.user) return { ...me.user, email: me.user.email ?? me.user.name };
+  if (me?.user) return session.of(me.user);
   await get("/v1/admin/marketplaces");
   const may = async (path) => (await getOr(null, path)) !== null;
   const role = (await may("/v1/admin/tokens")) ? "admin" : "operator";
-  return { email: "API token", role };
+  return { name: "API token", role };
 }

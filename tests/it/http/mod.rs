@@ -1,5 +1,7 @@
 mod api;
+mod marketplaces;
 mod openapi;
 mod orders;
+mod people;
 mod roles;
 mod tokens;

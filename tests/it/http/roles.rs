@@ -7,15 +7,22 @@ use stockhub::http::CreateToken;
 use stockhub::http::auth::{Role, new_token};
 
 use super::openapi::operations;
+use crate::support::http::Answer;
 use crate::support::hub::{ADMIN_TOKEN, Hub, STORE_KEY};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Needs {
     Nobody,
     Token(Role),
+    /// Whoever is somebody.
+    Known,
+    /// A person with a cookie, of any role.
+    Session,
 }
 
 const PUBLIC: Needs = Needs::Nobody;
+const KNOWN: Needs = Needs::Known;
+const SIGNED_IN: Needs = Needs::Session;
 const STORE: Needs = Needs::Token(Role::Storefront);
 const VIEWER: Needs = Needs::Token(Role::Viewer);
 const OPERATOR: Needs = Needs::Token(Role::Operator);
@@ -101,6 +108,27 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("POST",   "/v1/admin/sinks",                                  ADMIN),
     ("DELETE", "/v1/admin/sinks/{id}",                             ADMIN),
     ("POST",   "/v1/admin/sinks/{id}/test",                        ADMIN),
+    ("GET",    "/v1/auth/setup",                                   PUBLIC),
+    ("POST",   "/v1/auth/setup",                                   PUBLIC),
+    ("POST",   "/v1/auth/login",                                   PUBLIC),
+    ("GET",    "/v1/auth/me",                                      KNOWN),
+    ("POST",   "/v1/auth/logout",                                  SIGNED_IN),
+    ("POST",   "/v1/auth/password",                                SIGNED_IN),
+    ("GET",    "/v1/admin/users",                                  ADMIN),
+    ("POST",   "/v1/admin/users",                                  ADMIN),
+    ("PATCH",  "/v1/admin/users/{id}",                             ADMIN),
+    ("DELETE", "/v1/admin/users/{id}",                             ADMIN),
+    ("GET",    "/v1/admin/sessions",                               ADMIN),
+    ("DELETE", "/v1/admin/sessions/{id}",                          ADMIN),
+    ("GET",    "/v1/admin/storefront-keys",                        ADMIN),
+    ("POST",   "/v1/admin/storefront-keys",                        ADMIN),
+    ("DELETE", "/v1/admin/storefront-keys/{id}",                   ADMIN),
+    ("GET",    "/v1/admin/marketplaces/{code}",                    VIEWER),
+    ("POST",   "/v1/admin/marketplaces",                           ADMIN),
+    ("PATCH",  "/v1/admin/marketplaces/{code}",                    ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/pause",              ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/resume",             ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/rotate-secret",      ADMIN),
 ];
 
 #[test]
@@ -115,44 +143,75 @@ fn every_route_says_who_may_call_it() {
 
 /// Someone at the door: what to call him, his headers, and his role where he has one.
 struct Caller {
-    name: &'static str,
-    header: Option<(&'static str, String)>,
+    name: String,
+    headers: Vec<(&'static str, String)>,
     role: Option<Role>,
 }
 
+impl Caller {
+    fn new(name: &str, headers: Vec<(&'static str, String)>, role: Option<Role>) -> Self {
+        Self { name: name.into(), headers, role }
+    }
+
+    fn has(&self, header: &str) -> bool {
+        self.headers.iter().any(|(name, _)| *name == header)
+    }
+}
+
+const PEOPLE: [(&str, Role); 3] = [("viewer", Role::Viewer), ("operator", Role::Operator), ("admin", Role::Admin)];
+
+/// People with a cookie, asking from a page of the hub's own.
+async fn signed_in(hub: &Hub) -> Vec<Caller> {
+    let mut callers = Vec::new();
+    for (name, role) in PEOPLE {
+        let (email, password) = (format!("{name}@example.com"), "correct horse battery");
+        let body = json!({"email": email, "role": name, "password": password});
+        assert_eq!(hub.admin("POST", "/v1/admin/users", Some(body)).await.status, 201);
+        let body = Some(json!({"email": email, "password": password}));
+        let answer = hub.http.send("POST", "/v1/auth/login", &[], body).await;
+        let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        let headers = vec![("cookie", cookie), ("sec-fetch-site", "same-origin".into())];
+        callers.push(Caller::new(&format!("{name} signed in"), headers, Some(role)));
+    }
+    callers
+}
+
 async fn callers(hub: &Hub) -> Vec<Caller> {
-    let bearer = |token: &str| Some(("authorization", format!("Bearer {token}")));
+    let bearer = |token: &str| vec![("authorization", format!("Bearer {token}"))];
+    let key = |key: &str| vec![("x-storefront-key", key.to_owned())];
     let mut callers = vec![
-        Caller { name: "nobody", header: None, role: None },
-        Caller { name: "an unknown token", header: bearer("shk_00000000000000000000000000000000"), role: None },
-        Caller { name: "no token at all", header: bearer(""), role: None },
-        Caller { name: "another scheme", header: Some(("authorization", format!("Basic {ADMIN_TOKEN}"))), role: None },
-        Caller { name: "the admin's token as a storefront key", header: Some(("x-storefront-key", "wrong".into())), role: None },
-        Caller {
-            name: "the settings' storefront key",
-            header: Some(("x-storefront-key", STORE_KEY.into())),
-            role: Some(Role::Storefront),
-        },
-        Caller { name: "the settings' admin", header: bearer(ADMIN_TOKEN), role: Some(Role::Admin) },
+        Caller::new("nobody", vec![], None),
+        Caller::new("an unknown token", bearer("shk_00000000000000000000000000000000"), None),
+        Caller::new("no token at all", bearer(""), None),
+        Caller::new("another scheme", vec![("authorization", format!("Basic {ADMIN_TOKEN}"))], None),
+        Caller::new("a wrong storefront key", key("wrong"), None),
+        Caller::new(
+            "a made-up cookie",
+            vec![("cookie", "stockhub_session=00".into()), ("sec-fetch-site", "same-origin".into())],
+            None,
+        ),
+        Caller::new("the settings' storefront key", key(STORE_KEY), Some(Role::Storefront)),
+        Caller::new("the settings' admin", bearer(ADMIN_TOKEN), Some(Role::Admin)),
     ];
     for (name, role) in
         [("storefront", Role::Storefront), ("viewer", Role::Viewer), ("operator", Role::Operator), ("admin", Role::Admin)]
     {
         let body = json!({"name": name, "role": name, "expires_in_days": 1});
         let made = hub.admin("POST", "/v1/admin/tokens", Some(body)).await;
-        callers.push(Caller { name, header: bearer(made.json()["token"].as_str().unwrap()), role: Some(role) });
+        callers.push(Caller::new(name, bearer(made.json()["token"].as_str().unwrap()), Some(role)));
     }
     let body = json!({"name": "revoked", "role": "admin"});
     let revoked = hub.admin("POST", "/v1/admin/tokens", Some(body)).await.json();
     let path = format!("/v1/admin/tokens/{}", revoked["id"].as_str().unwrap());
     assert_eq!(hub.admin("DELETE", &path, None).await.status, 200);
-    callers.push(Caller { name: "a revoked admin", header: bearer(revoked["token"].as_str().unwrap()), role: None });
+    callers.push(Caller::new("a revoked admin", bearer(revoked["token"].as_str().unwrap()), None));
     let token = new_token().unwrap();
     let lifetime = Some(std::time::Duration::ZERO);
     let expired =
         CreateToken { name: "expired".into(), role: Role::Admin, token: token.clone(), created_by: "test".into(), lifetime };
     hub.context.writer.run(expired).await.unwrap();
-    callers.push(Caller { name: "an expired admin", header: bearer(&token), role: None });
+    callers.push(Caller::new("an expired admin", bearer(&token), None));
+    callers.extend(signed_in(hub).await);
     callers
 }
 
@@ -168,33 +227,41 @@ async fn every_role_may_what_the_table_says_and_no_more() {
             .replace("{path_secret}", "wrong")
             .replace("{id}", "00000000-0000-7000-8000-000000000000");
         for caller in &callers {
-            // A storefront key is looked at where the storefront calls; elsewhere it is no token.
-            let unknown = caller.role.is_none()
-                || caller.header.as_ref().is_some_and(|(name, _)| *name == "x-storefront-key") && *needs != STORE;
-            let headers: Vec<(&str, &str)> = caller.header.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            let body = (*method != "GET").then(|| json!({"nonsense": true}));
-            let answer = hub.http.send(method, &address, &headers, body).await;
-            let what = format!("{method} {path} by {}: {} {}", caller.name, answer.status, answer.text());
-            let problem = if answer.status >= 400 { answer.problem() } else { String::new() };
-            match needs {
-                Needs::Nobody => assert!(problem != "unauthorized" && answer.status != 403, "{what}"),
-                Needs::Token(_) if unknown => {
-                    assert_eq!((answer.status, problem.as_str()), (401, "unauthorized"), "{what}");
-                    assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{what}");
-                }
-                Needs::Token(needed) => {
-                    let role = caller.role.unwrap();
-                    let may = if *needed == Role::Storefront { role != Role::Viewer } else { role >= *needed };
-                    if may {
-                        assert!(![401, 403].contains(&answer.status), "{what}");
-                    } else {
-                        assert_eq!((answer.status, problem.as_str()), (403, "forbidden"), "{what}");
-                    }
-                }
+            let what = format!("{method} {path} by {}", caller.name);
+            let headers: Vec<(&str, &str)> = caller.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            if *needs == SIGNED_IN && caller.has("cookie") && caller.role.is_some() {
+                // Would end the session, which is tried in its own place.
+                continue;
             }
+            let body = (*method != "GET").then(|| json!({"nonsense": true}));
+            judge(*needs, caller, &what, &hub.http.send(method, &address, &headers, body).await);
         }
     }
     // Nobody changed anything on the way.
     assert_eq!(hub.available("PHONE-001").await, 50);
     hub.stop().await;
+}
+
+fn judge(needs: Needs, caller: &Caller, what: &str, answer: &Answer) {
+    let what = format!("{what}: {} {}", answer.status, answer.text());
+    let problem = if answer.status >= 400 { answer.problem() } else { String::new() };
+    // A storefront key is looked at where the storefront calls; elsewhere it is no token.
+    let unknown = caller.role.is_none() || caller.has("x-storefront-key") && needs != STORE;
+    match needs {
+        Needs::Nobody => assert!(problem != "unauthorized" && answer.status != 403, "{what}"),
+        _ if unknown || needs == Needs::Session => {
+            assert_eq!((answer.status, problem.as_str()), (401, "unauthorized"), "{what}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{what}");
+        }
+        Needs::Known | Needs::Session => assert!(![401, 403].contains(&answer.status), "{what}"),
+        Needs::Token(needed) => {
+            let may =
+                caller.role.is_some_and(|role| if needed == Role::Storefront { role != Role::Viewer } else { role >= needed });
+            if may {
+                assert!(![401, 403].contains(&answer.status), "{what}");
+            } else {
+                assert_eq!((answer.status, problem.as_str()), (403, "forbidden"), "{what}");
+            }
+        }
+    }
 }

@@ -89,6 +89,22 @@ async fn nothing_but_the_allowed_fields_leaves() {
     hub.stop().await;
 }
 
+/// Ready is only who serves browsers: the answer names how long a change took to come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_is_ready_when_its_canary_comes_back() {
+    let hub = Hub::with(Plan { sections: "[realtime]\nmax_connections = 1\n".into(), ..Plan::default() }).await;
+    let mut only = Wire::open(hub.address, "?skus=PHONE-001").await;
+    assert_eq!(only.message().await.unwrap()["type"], "hello");
+    for _ in 0..3 {
+        let answer = hub.http.send("GET", "/readyz", &[], None).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.json()["canary_ms"].as_u64().is_some_and(|took| took < 3_000), "{}", answer.text());
+    }
+    let metrics = hub.http.send("GET", "/metrics", &[], None).await.text();
+    assert!(metrics.contains("fanout_connections{transport=\"websocket\"} 1\n"), "{metrics}");
+    hub.stop().await;
+}
+
 async fn read_until(stream: &mut TcpStream, text: &mut String, words: &str) {
     while !text.contains(words) {
         let mut bytes = [0; 4_096];

@@ -46,6 +46,8 @@ pub struct Plan {
     pub sections: String,
     /// TOML of more marketplaces.
     pub marketplaces: String,
+    /// What the marketplaces' secrets refer to, beside this file's own.
+    pub environment: Vec<(String, String)>,
     /// Lines added inside each shop's `[marketplaces.policy]`.
     pub policy: String,
     pub stock_feed: &'static str,
@@ -64,6 +66,7 @@ impl Default for Plan {
             kinds: Vec::new(),
             sections: String::new(),
             marketplaces: "[[marketplaces]]\ncode = \"olx\"\nadapter = \"manual\"\n".into(),
+            environment: Vec::new(),
             policy: String::new(),
             stock_feed: "delta",
             shutdown_timeout_s: 30,
@@ -212,6 +215,7 @@ pub fn settings(database: &TestDatabase, plan: &Plan, shops: &[ShopServer]) -> S
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .chain(of_shops)
+        .chain(plan.environment.clone())
         .collect();
     let loaded = Settings::from_texts(&[("test", &text)], &env);
     loaded.unwrap_or_else(|faults| panic!("{faults}\n{text}")).0

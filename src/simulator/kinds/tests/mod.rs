@@ -1,8 +1,16 @@
 //! A shop of a kind as a value, for the tests beside the dialects: calls go through the gate, the limits, the credentials and the
 //! journal as they do on a port.
 
+mod backmarket;
+mod kaufland;
 mod ozon;
+mod polling;
+mod refurbed;
+mod shopify;
+mod uzum;
 mod wildberries;
+mod woocommerce;
+mod yandex;
 
 use std::time::Duration;
 
@@ -83,6 +91,7 @@ impl Trial {
             received_at: self.at,
             method: method.into(),
             path: path.into(),
+            raw_target: target.into(),
             query,
             headers: self.headers.clone(),
             body: body.into(),

@@ -148,7 +148,7 @@ fn tells_postings_unsigned_at_a_secret_path() {
     );
     let delivery = trial.delivered(&told[0]);
     assert_eq!(delivery.path, format!("/webhooks/ozon/{}", trial.secret("hook_path")));
-    assert!(delivery.headers.is_empty());
+    assert_eq!(delivery.headers, [("X-Forwarded-For", "195.34.21.7".to_owned())]);
     let trade = trial.cancel(&trade.order_id, None);
     let told = trial.notices(&trade, Reason::Cancelled, Feed::Orders);
     let body: Value = serde_json::from_str(&told[0].body).unwrap();

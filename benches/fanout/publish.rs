@@ -1,0 +1,105 @@
+//! The publisher: HTTP POSTs on a few kept connections, at a rate or as fast as they are answered. One request per connection at a
+//! time: a server that answers late is published to less.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Poll, Token};
+
+use crate::client::PUBLISHER;
+
+struct Line {
+    stream: TcpStream,
+    busy: bool,
+}
+
+pub struct Publisher {
+    lines: Vec<Line>,
+    address: SocketAddr,
+    /// How a contender names the place of a SKU.
+    path: fn(u32) -> String,
+    skus: u32,
+    per_second: Option<f64>,
+    begun: Instant,
+    pub sent: u64,
+    pub answered: u64,
+    idle: Vec<usize>,
+}
+
+impl Publisher {
+    pub fn open(
+        poll: &Poll,
+        address: SocketAddr,
+        path: fn(u32) -> String,
+        lines: usize,
+        skus: u32,
+        per_second: Option<f64>,
+    ) -> Self {
+        let open = |at: usize| {
+            let stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry().register(&mut stream, Token(PUBLISHER + at), Interest::READABLE).unwrap();
+            Line { stream, busy: false }
+        };
+        let idle = (0..lines).collect();
+        Self {
+            lines: (0..lines).map(open).collect(),
+            address,
+            path,
+            skus,
+            per_second,
+            begun: Instant::now(),
+            sent: 0,
+            answered: 0,
+            idle,
+        }
+    }
+
+    /// Sends what is due.
+    pub fn go(&mut self, now_us: u64) {
+        let due = self.per_second.map_or(u64::MAX, |rate| (self.begun.elapsed().as_secs_f64() * rate) as u64);
+        while self.sent < due
+            && let Some(line) = self.idle.pop()
+        {
+            // Steps that meet every SKU, far apart.
+            let sku = u32::try_from(self.sent * 7_919 % u64::from(self.skus)).unwrap();
+            let body = format!("{{\"sku\":\"K-{sku:05}\",\"stock\":{},\"ts\":{now_us}}}", self.sent % 10_000);
+            let request = format!(
+                "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                (self.path)(sku),
+                self.address,
+                body.len()
+            );
+            self.lines[line].stream.write_all(request.as_bytes()).unwrap();
+            self.lines[line].busy = true;
+            self.sent += 1;
+        }
+    }
+
+    pub fn answered(&mut self, at: usize) {
+        let mut bytes = [0; 4_096];
+        loop {
+            match self.lines[at].stream.read(&mut bytes) {
+                Ok(0) => panic!("the server closed on the publisher"),
+                Ok(read) => {
+                    let answer = &bytes[..read];
+                    assert!(
+                        !answer.starts_with(b"HTTP/1.1 4") && !answer.starts_with(b"HTTP/1.1 5"),
+                        "{}",
+                        String::from_utf8_lossy(answer)
+                    );
+                    if answer.starts_with(b"HTTP/1.1 2") && std::mem::take(&mut self.lines[at].busy) {
+                        self.answered += 1;
+                        self.idle.push(at);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
