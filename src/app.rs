@@ -139,7 +139,7 @@ impl App {
             connections: connections.clone(),
             registry: kit.registry.clone(),
             workers: workers.clone(),
-            kinds: vec![pushing(&settings, &kit, &writer, &outbound, &pushers, db.url())],
+            kinds: vec![pushing(&settings, &kit, &db, &writer, &callers, &pushers)],
             look_every: Duration::from_secs(if db.url().is_sqlite() { 3_600 } else { 2 }),
         };
         let messenger = messenger(&settings, &sealer)?;
@@ -354,9 +354,27 @@ fn call_limits(settings: &Settings, url: &DatabaseUrl) -> CallLimits {
 }
 
 /// One pusher per connection that is pushed to.
-fn pushing(settings: &Settings, kit: &Kit, writer: &Writer, outbound: &Outbound, pushers: &Pushers, url: &DatabaseUrl) -> Kind {
+fn pushing(settings: &Settings, kit: &Kit, db: &Db, writer: &Writer, callers: &Callers, pushers: &Pushers) -> Kind {
+    let limits = push_limits(settings, db.url());
+    let (kit, db, writer, callers, pushers) = (kit.clone(), db.clone(), writer.clone(), callers.clone(), pushers.clone());
+    let make = move |connection: &Arc<Connection>, stop: CancellationToken| -> Option<Job> {
+        let pusher = Pusher {
+            kit: kit.clone(),
+            db: db.clone(),
+            writer: writer.clone(),
+            callers: callers.clone(),
+            connection: connection.clone(),
+            limits,
+            pushers: pushers.clone(),
+        };
+        connection.pushes().then(|| -> Job { Box::pin(async move { pusher.run(stop).await }) })
+    };
+    Kind { name: "push", make: Box::new(make) }
+}
+
+fn push_limits(settings: &Settings, url: &DatabaseUrl) -> PushLimits {
     let push = &settings.push;
-    let limits = PushLimits {
+    PushLimits {
         concurrency: push.concurrency,
         backoff_base: push.backoff_base(),
         backoff_cap: push.backoff_cap(),
@@ -364,27 +382,11 @@ fn pushing(settings: &Settings, kit: &Kit, writer: &Writer, outbound: &Outbound,
         lease: push.lease(),
         breaker: BreakerLimits { failures: push.breaker_failures, open_for: push.breaker_open(), open_cap: push.backoff_cap() },
         batch_max: push.batch_max,
-        // Alone, every change rings; beside other nodes theirs have to be looked for, and the lease renewed.
-        alone: url.is_sqlite(),
+        join: push.join(),
+        verify_cap: push.verify_cap(),
+        // Alone, every change rings; beside other nodes theirs have to be looked for.
         idle: if url.is_sqlite() { Duration::from_secs(60) } else { push.lease() / 3 },
-    };
-    // Who holds the lock of a SQLite file is the only hub on it: a lease left by one that was killed is ours. Beside other nodes a
-    // lease has to run out first.
-    let owner = if url.is_sqlite() { "this file's hub".to_owned() } else { kit.chance.id(kit.clock.now()).to_string() };
-    let (kit, writer, outbound, pushers) = (kit.clone(), writer.clone(), outbound.clone(), pushers.clone());
-    let make = move |connection: &Arc<Connection>, stop: CancellationToken| -> Option<Job> {
-        let pusher = Pusher {
-            kit: kit.clone(),
-            writer: writer.clone(),
-            outbound: outbound.clone(),
-            connection: connection.clone(),
-            owner: owner.clone(),
-            limits,
-            pushers: pushers.clone(),
-        };
-        connection.pushes().then(|| -> Job { Box::pin(async move { pusher.run(stop).await }) })
-    };
-    Kind { name: "push", make: Box::new(make) }
+    }
 }
 
 fn messenger(settings: &Settings, sealer: &Sealer) -> Result<Messenger, StartError> {

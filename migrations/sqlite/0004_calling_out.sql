@@ -31,5 +31,11 @@ CREATE TABLE push_keys (
 -- How often in a row an accepted number was not found when it was read back; and when to look.
 ALTER TABLE marketplace_products ADD COLUMN verify_at INTEGER;
 ALTER TABLE marketplace_products ADD COLUMN mismatches INTEGER NOT NULL DEFAULT 0;
+-- How often in a row it was refused for good: such a one is tried alone, so that it takes no others along.
+ALTER TABLE marketplace_products ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
+-- What made the wanted number, and the run that did: a push is told of it.
+ALTER TABLE marketplace_products ADD COLUMN push_trigger TEXT NOT NULL DEFAULT 'webhook'
+    CHECK (push_trigger IN ('webhook', 'manual', 'scheduled', 'startup'));
+ALTER TABLE marketplace_products ADD COLUMN push_log_id BLOB;
 CREATE INDEX listings_to_verify ON marketplace_products (marketplace_id, verify_at) WHERE verify_at IS NOT NULL;
 CREATE INDEX listings_tasks ON marketplace_products (marketplace_id, wanted_at) WHERE push_state = 'task';

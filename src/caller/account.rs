@@ -1,11 +1,12 @@
 //! The way out of one account.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::gate::{ACCOUNT, Gate, Ticket};
+use super::health::HealthBoard;
 use super::lease::{Busy, Fence, Lease};
 use super::token::Tokens;
 use super::{Callers, Inner, Purpose};
@@ -28,6 +29,9 @@ pub struct Caller {
     loaded: tokio::sync::Mutex<Option<(Fence, &'static str)>>,
     tokens: Tokens,
     poll_wanted: Notify,
+    /// In which ownership what an earlier owner left under way was taken over.
+    taken_over: Mutex<Option<Fence>>,
+    pub health: HealthBoard,
 }
 
 /// What came back, and how it went.
@@ -73,8 +77,17 @@ impl Caller {
     pub(super) fn new(callers: Callers, id: MarketplaceId) -> Self {
         let gate = Gate::new(callers.0.kit.clock.clone());
         let lease = if callers.is_alone() { Lease::for_good() } else { Lease::default() };
-        let (loaded, tokens, poll_wanted) = (tokio::sync::Mutex::default(), Tokens::default(), Notify::new());
-        Self { callers, id, gate, lease, loaded, tokens, poll_wanted }
+        Self {
+            callers,
+            id,
+            gate,
+            lease,
+            loaded: tokio::sync::Mutex::default(),
+            tokens: Tokens::default(),
+            poll_wanted: Notify::new(),
+            taken_over: Mutex::default(),
+            health: HealthBoard::default(),
+        }
     }
 
     pub fn id(&self) -> MarketplaceId {
@@ -110,6 +123,15 @@ impl Caller {
             }
             changed.await;
         }
+    }
+
+    /// In which ownership the pushes an earlier owner left under way were taken over.
+    pub fn taken_over(&self) -> Option<Fence> {
+        *self.taken_over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn note_taken_over(&self, fence: Fence) {
+        *self.taken_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(fence);
     }
 
     /// While this is held, a stopping process keeps its leases: what was sent is still to be written down.

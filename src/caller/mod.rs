@@ -13,6 +13,7 @@
 mod account;
 mod budget;
 mod gate;
+mod health;
 mod lease;
 mod token;
 
@@ -32,7 +33,8 @@ use crate::seal::Sealer;
 
 pub use account::{Caller, Refused, Sent};
 pub use gate::Ticket;
-pub use lease::Fence;
+pub use health::{Health, HealthBoard};
+pub use lease::{Fence, name as lease_name};
 
 /// What a request is for: it decides who goes first, and is counted by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -28,6 +28,7 @@ pub mod movements;
 pub mod orders;
 pub mod places;
 pub mod products;
+pub mod push_checks;
 pub mod pushes;
 pub mod reservations;
 pub mod rules;
@@ -350,6 +351,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         orders::ALL,
         places::ALL,
         products::ALL,
+        push_checks::ALL,
         pushes::ALL,
         reservations::ALL,
         sales::ALL,

@@ -6,16 +6,18 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::sql::{Dialect, Sql};
-use super::{DatabaseUrl, Db, DbOptions, WriteConnection, pushes, webhooks};
+use super::{DatabaseUrl, Db, DbOptions, WriteConnection, push_checks, pushes, webhooks};
 
 /// A statement and the index it must be answered from.
-fn wanted() -> [(&'static Sql, &'static [&'static str]); 5] {
+fn wanted() -> [(&'static Sql, &'static [&'static str]); 7] {
     [
         (&webhooks::WEBHOOKS_DUE, &["webhooks_due"]),
         (&webhooks::WEBHOOKS_WAITING, &["webhooks_waiting"]),
         (&webhooks::WEBHOOKS_REMAP, &["webhooks_unmapped"]),
         (&pushes::PUSHES_ABANDONED, &["listings_in_flight"]),
         (&pushes::PUSHES_DUE, &["listings_emptied", "listings_dirty"]),
+        (&pushes::PUSHES_NEXT, &["listings_dirty", "listings_to_confirm", "listings_to_verify"]),
+        (&push_checks::PUSHES_TO_VERIFY, &["listings_to_verify"]),
     ]
 }
 

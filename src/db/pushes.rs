@@ -1,75 +1,113 @@
 //! Pushing: claim what is due, settle what was answered. A listing is dirty while its wanted version is ahead of the acknowledged.
 
-use super::conn::{Conn, execute, fetch_all, fetch_one, fetch_optional, row};
+use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
 use super::error::DbError;
-use super::sql::{Rows, ids, statements};
+use super::sql::{Rows, ids, statements, texts};
 use crate::domain::ids::{ListingId, MarketplaceId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
 statements! {
+    // What a claim has to know first, in one look: most of it is false most of the time.
+    PUSHES_GATE = both("SELECT m.status, m.orders_drained_at, \
+            EXISTS (SELECT 1 FROM marketplace_webhooks w WHERE w.status IN ('pending', 'retry') AND w.marketplace_id = m.id) AS unapplied, \
+            EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.push_state = 'in_flight' \
+                AND l.sent_at < $4) AS abandoned, \
+            EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.confirm_at IS NOT NULL \
+                AND l.confirm_at <= $3 AND l.push_state <> 'in_flight') AS to_confirm, \
+            (SELECT o.owner FROM leases o WHERE o.name = $2 AND o.until > $3) AS owner \
+        FROM marketplaces m WHERE m.id = $1");
     // Zeros first; of those that have waited longest, decreases first. Both are looked for within a bound, each along an index of
     // its own, so that a claim costs the same however many listings are behind. The conditions are written as the indexes have them.
+    // A number may be raised when nothing of this marketplace is unprocessed and its orders were looked at since; one it never had
+    // waits for nothing. What is to be read back is not told again meanwhile, unless its number changed.
     PUSHES_DUE = both("SELECT l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, l.wanted_version, \
-            l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, \
+            l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, l.refusals, l.mismatches, \
+            l.push_trigger, l.push_log_id, \
             COALESCE(l.marketplace_sku, (SELECT p.sku FROM listing_components c JOIN products p ON p.id = c.product_id \
                 WHERE c.listing_id = l.id ORDER BY p.sku LIMIT 1)) AS sku \
         FROM marketplace_products l WHERE l.id IN ( \
             SELECT id FROM (SELECT z.id FROM marketplace_products z WHERE z.marketplace_id = $1 \
                 AND z.wanted_version > z.acked_version AND z.listed_stock = 0 AND z.next_push_at <= $2 \
                 AND z.push_state NOT IN ('in_flight', 'blocked', 'paused') AND z.state = 'active' \
+                AND (z.verify_at IS NULL OR z.wanted_version > z.sent_version) \
                 ORDER BY z.next_push_at LIMIT $3) AS emptied \
             UNION SELECT id FROM (SELECT d.id FROM marketplace_products d WHERE d.marketplace_id = $1 \
                 AND d.wanted_version > d.acked_version AND d.next_push_at <= $2 \
                 AND d.push_state NOT IN ('in_flight', 'blocked', 'paused') AND d.state = 'active' \
-                AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) OR $4 = TRUE \
+                AND (d.verify_at IS NULL OR d.wanted_version > d.sent_version) \
+                AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) OR d.wanted_at < $4 \
                     OR d.acked_version = 0) \
                 ORDER BY d.next_push_at LIMIT $5) AS waiting) \
         ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
             l.next_push_at, l.id LIMIT $3");
-    // The earliest of what waits, and of what is to be confirmed: each is the first entry of an index.
-    PUSHES_NEXT_DUE = both("SELECT (SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = $1 \
-            AND l.wanted_version > l.acked_version AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') AND l.state = 'active') AS push, \
-        (SELECT MIN(l.confirm_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.confirm_at IS NOT NULL) AS confirm");
-    // What a claim has to know first, in one look: most of it is false most of the time.
-    PUSHES_OUTLOOK = both("SELECT m.status, \
-            EXISTS (SELECT 1 FROM marketplace_webhooks w WHERE w.status IN ('pending', 'retry') AND w.marketplace_id = m.id) AS unapplied, \
-            EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.push_state = 'in_flight' \
-                AND l.sent_at < $2) AS abandoned, \
-            EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.confirm_at IS NOT NULL \
-                AND l.confirm_at <= $3 AND l.push_state <> 'in_flight') AS to_confirm \
-        FROM marketplaces m WHERE m.id = $1");
+    // When to look again: for a push, for a second telling, for reading back. Each along an index of its own.
+    PUSHES_NEXT = both("SELECT (SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = $1 \
+                AND l.wanted_version > l.acked_version AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') \
+                AND (l.verify_at IS NULL OR l.wanted_version > l.sent_version) AND l.state = 'active') AS push, \
+            (SELECT MIN(l.confirm_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.confirm_at IS NOT NULL) AS confirm, \
+            (SELECT MIN(l.verify_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.verify_at IS NOT NULL) AS verify");
     // From now on the marketplace is believed to show what is sent.
     PUSHES_CLAIM = both("UPDATE marketplace_products AS l SET push_state = 'in_flight', sent_version = {int 1}, sent_quantity = {int 2}, \
-            sent_at = {int 3}, expected = {int 2}, version = l.version + 1, updated_at = {int 3} \
+            sent_at = {int 3}, expected = {int 2}, verify_at = NULL, version = l.version + 1, updated_at = {int 3} \
         FROM {rows} WHERE l.id = {id 0} AND l.push_state <> 'in_flight' AND l.wanted_version = {int 1} RETURNING id");
-    PUSHES_LOCK = both("SELECT l.id, l.listed_stock, l.wanted_version, l.sent_version, l.sent_quantity, l.acked_version, l.expected, \
-            l.attempts, l.confirm_at, l.push_state, l.gap_since FROM marketplace_products l WHERE l.id IN {ids $1} ORDER BY l.id {for update}");
+    // Where one key may be told only so often: taken before it is sent, so that a kill makes nobody send too early.
+    PUSH_KEYS_TAKE = both("INSERT INTO push_keys (marketplace_id, key, sent_at) SELECT {id 0}, {text 1}, {int 2} FROM {rows} WHERE TRUE \
+        ON CONFLICT (marketplace_id, key) DO UPDATE SET sent_at = excluded.sent_at \
+            WHERE push_keys.sent_at <= $2 OR push_keys.sent_at > excluded.sent_at RETURNING key");
+    PUSH_KEYS_OF = both("SELECT key, sent_at FROM push_keys WHERE marketplace_id = $1 AND key IN {texts $2}");
+    PUSHES_POSTPONE = both("UPDATE marketplace_products AS l SET next_push_at = {int 1} FROM {rows} WHERE l.id = {id 0}");
+    PUSHES_LOCK = both("SELECT l.id, l.listed_stock, l.wanted_version, l.sent_version, l.sent_quantity, l.sent_at, l.acked_version, \
+            l.expected, l.attempts, l.confirm_at, l.verify_at, l.mismatches, l.refusals, l.push_state, l.gap_since \
+        FROM marketplace_products l WHERE l.id IN {ids $1} ORDER BY l.id {for update}");
     PUSHES_SETTLE = both("UPDATE marketplace_products AS l SET push_state = {text 1}, acked_version = {int 2}, \
-            acked_quantity = COALESCE({int 3}, l.acked_quantity), acked_at = COALESCE({int 4}, l.acked_at), expected = {int 5}, wanted_version = {int 6}, attempts = {int 7}, next_push_at = {int 8}, \
+            acked_quantity = COALESCE({int 3}, l.acked_quantity), acked_at = COALESCE({int 4}, l.acked_at), expected = {int 5}, \
+            wanted_version = {int 6}, attempts = {int 7}, next_push_at = {int 8}, \
             confirm_at = {int 9}, last_error = {text 10}, last_synced_at = COALESCE({int 11}, l.last_synced_at), \
             previous_stock = (CASE WHEN {int 12} IS DISTINCT FROM l.marketplace_stock AND {int 12} IS NOT NULL \
                 THEN l.marketplace_stock ELSE l.previous_stock END), \
             marketplace_stock = COALESCE({int 12}, l.marketplace_stock), \
-            stock_last_synced_at = COALESCE({int 13}, l.stock_last_synced_at), \
-            gap_since = (CASE WHEN {int 13} IS NULL THEN l.gap_since ELSE NULL END), version = l.version + 1, updated_at = {int 14} \
+            stock_last_synced_at = COALESCE({int 11}, l.stock_last_synced_at), \
+            gap_since = (CASE WHEN {int 11} IS NULL THEN l.gap_since ELSE NULL END), verify_at = {int 13}, mismatches = {int 14}, \
+            refusals = {int 15}, wanted_at = COALESCE({int 16}, l.wanted_at), \
+            push_trigger = (CASE WHEN {int 6} > l.wanted_version THEN 'scheduled' ELSE l.push_trigger END), \
+            version = l.version + 1, updated_at = {int 17} \
         FROM {rows} WHERE l.id = {id 0}");
     ATTEMPTS_INSERT = both("INSERT INTO push_attempts (id, listing_id, marketplace_id, version, quantity, idempotency_key, trigger_type, \
-            sent_at, finished_at, outcome, status_code, code, message) \
-        SELECT {id 0}, {id 1}, {id 2}, {int 3}, {int 4}, {text 5}, {text 6}, {int 7}, {int 8}, {text 9}, {int 10}, {text 11}, {text 12} \
-        FROM {rows}");
+            sent_at, finished_at, outcome, status_code, code, message, sync_log_id) \
+        SELECT {id 0}, {id 1}, {id 2}, {int 3}, {int 4}, {text 5}, {text 6}, {int 7}, {int 8}, {text 9}, {int 10}, {text 11}, {text 12}, \
+            {id 13} FROM {rows}");
     // A push that another process (or we, before a crash) left in flight: nobody knows whether it arrived.
     PUSHES_ABANDONED = both("UPDATE marketplace_products SET push_state = 'unknown', expected = NULL, \
-            wanted_version = wanted_version + 1, confirm_at = $3, next_push_at = 0, version = version + 1, updated_at = $2 \
+            wanted_version = wanted_version + 1, confirm_at = $3, next_push_at = 0, push_trigger = 'startup', \
+            version = version + 1, updated_at = $2 \
         WHERE marketplace_id = $1 AND push_state = 'in_flight' AND sent_at < $4");
     // The second look after an unknown outcome, once a late write can no longer be on its way.
     PUSHES_CONFIRM_DUE = both("UPDATE marketplace_products SET wanted_version = wanted_version + 1, expected = NULL, confirm_at = NULL, \
-            push_state = 'dirty', next_push_at = 0, wanted_at = $2, version = version + 1, updated_at = $2 \
+            push_state = 'dirty', next_push_at = 0, wanted_at = $2, push_trigger = 'scheduled', version = version + 1, updated_at = $2 \
         WHERE marketplace_id = $1 AND confirm_at IS NOT NULL AND confirm_at <= $2 AND push_state <> 'in_flight'");
     ATTEMPTS_PAGE = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, a.idempotency_key, \
             a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
         FROM push_attempts a JOIN marketplaces m ON m.id = a.marketplace_id JOIN marketplace_products l ON l.id = a.listing_id \
         WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
+}
+
+row! {
+    /// What decides about pushing to a marketplace at all.
+    #[derive(Clone, Debug)]
+    pub struct Gate {
+        pub status: String,
+        /// When the newest poll of its orders that is committed began.
+        pub orders_drained_at: Option<Timestamp>,
+        /// Something of this marketplace is logged but not applied yet.
+        pub unapplied: bool,
+        /// A push was left in flight.
+        pub abandoned: bool,
+        /// A push of unknown end is to be confirmed.
+        pub to_confirm: bool,
+        /// Who holds its lease.
+        pub owner: Option<String>,
+    }
 }
 
 row! {
@@ -89,7 +127,20 @@ row! {
         pub expected: Option<i64>,
         pub attempts: i64,
         pub wanted_at: Timestamp,
+        pub refusals: i64,
+        pub mismatches: i64,
+        pub push_trigger: String,
+        pub push_log_id: Option<Uuid>,
         pub sku: String,
+    }
+}
+
+row! {
+    #[derive(Clone, Copy, Debug)]
+    pub struct Next {
+        pub push: Option<Timestamp>,
+        pub confirm: Option<Timestamp>,
+        pub verify: Option<Timestamp>,
     }
 }
 
@@ -101,25 +152,16 @@ row! {
         pub wanted_version: i64,
         pub sent_version: i64,
         pub sent_quantity: Option<i64>,
+        pub sent_at: Option<Timestamp>,
         pub acked_version: i64,
         pub expected: Option<i64>,
         pub attempts: i64,
         pub confirm_at: Option<Timestamp>,
+        pub verify_at: Option<Timestamp>,
+        pub mismatches: i64,
+        pub refusals: i64,
         pub push_state: String,
         pub gap_since: Option<Timestamp>,
-    }
-}
-
-row! {
-    /// What a claim has to know first.
-    pub struct Outlook {
-        pub status: String,
-        /// Something of this marketplace is logged but not applied yet.
-        pub unapplied: bool,
-        /// A push was left in flight.
-        pub abandoned: bool,
-        /// A push of unknown end is to be confirmed.
-        pub to_confirm: bool,
     }
 }
 
@@ -144,35 +186,39 @@ row! {
 /// Of so many that wait longest (and never fewer than are asked for) those that lower a number go first.
 const LOOKED_AT: i64 = 64;
 
-/// What is due, at most `limit`. `increases`: whether numbers may be raised now (nothing of this marketplace is unprocessed).
+/// `None`: there is no such marketplace. What was sent before `abandoned_before` and is still in flight was left.
+pub async fn gate(
+    conn: &mut Conn<'_>,
+    id: MarketplaceId,
+    lease: &str,
+    now: Timestamp,
+    abandoned_before: Timestamp,
+) -> Result<Option<Gate>, DbError> {
+    fetch_optional!(conn, PUSHES_GATE, Gate, id, lease, now, abandoned_before)
+}
+
+/// What is due, at most `limit`. A number may be raised that was wanted before `raised_before`.
 pub async fn due(
     conn: &mut Conn<'_>,
     marketplace: MarketplaceId,
     now: Timestamp,
     limit: i64,
-    increases: bool,
+    raised_before: Timestamp,
 ) -> Result<Vec<DueRow>, DbError> {
-    fetch_all!(conn, PUSHES_DUE, DueRow, marketplace, now, limit, increases, limit.saturating_mul(2).max(LOOKED_AT))
+    fetch_all!(conn, PUSHES_DUE, DueRow, marketplace, now, limit, raised_before, limit.saturating_mul(2).max(LOOKED_AT))
 }
 
-/// When to look again: the earliest of what is waiting.
-pub async fn next_due(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<Option<Timestamp>, DbError> {
-    let (push, confirm) = fetch_one!(conn, PUSHES_NEXT_DUE, (Option<Timestamp>, Option<Timestamp>), marketplace)?;
-    Ok(push.into_iter().chain(confirm).min())
-}
-
-/// `None` where there is no such marketplace. `abandoned_before`: what was sent before this and is still in flight was left.
-pub async fn outlook(
-    conn: &mut Conn<'_>,
-    marketplace: MarketplaceId,
-    abandoned_before: Timestamp,
-    now: Timestamp,
-) -> Result<Option<Outlook>, DbError> {
-    fetch_optional!(conn, PUSHES_OUTLOOK, Outlook, marketplace, abandoned_before, now)
+pub async fn next(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<Next, DbError> {
+    let next = fetch_optional!(conn, PUSHES_NEXT, Next, marketplace)?;
+    Ok(next.unwrap_or(Next { push: None, confirm: None, verify: None }))
 }
 
 /// Marks these as sent now; gives back those that still were as read.
-pub async fn claim(conn: &mut Conn<'_>, due: &[DueRow], now: Timestamp) -> Result<Vec<ListingId>, DbError> {
+pub async fn claim<'a>(
+    conn: &mut Conn<'_>,
+    due: impl Iterator<Item = &'a DueRow>,
+    now: Timestamp,
+) -> Result<Vec<ListingId>, DbError> {
     let mut rows = Rows::new();
     for d in due {
         rows.push(|r| {
@@ -181,6 +227,43 @@ pub async fn claim(conn: &mut Conn<'_>, due: &[DueRow], now: Timestamp) -> Resul
     }
     let claimed = fetch_all!(conn, PUSHES_CLAIM, (ListingId,), rows.finish())?;
     Ok(claimed.into_iter().map(|row| row.0).collect())
+}
+
+/// Takes the right to tell these keys now; gives those that were not told within `interval`, and of the others when.
+pub async fn take_keys(
+    conn: &mut Conn<'_>,
+    marketplace: MarketplaceId,
+    keys: &[String],
+    now: Timestamp,
+    told_before: Timestamp,
+) -> Result<(Vec<String>, Vec<(String, Timestamp)>), DbError> {
+    let mut rows = Rows::new();
+    for key in keys {
+        rows.push(|r| {
+            r.id(marketplace).text(key).int(now.micros());
+        });
+    }
+    let taken: Vec<(String,)> = fetch_all!(conn, PUSH_KEYS_TAKE, (String,), rows.finish(), told_before)?;
+    let taken: Vec<String> = taken.into_iter().map(|row| row.0).collect();
+    let others: Vec<&str> = keys.iter().filter(|key| !taken.contains(key)).map(String::as_str).collect();
+    if others.is_empty() {
+        return Ok((taken, Vec::new()));
+    }
+    let told = fetch_all!(conn, PUSH_KEYS_OF, (String, Timestamp), marketplace, texts(others))?;
+    Ok((taken, told))
+}
+
+pub async fn postpone(conn: &mut Conn<'_>, listings: &[(ListingId, Timestamp)]) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for (id, until) in listings {
+        rows.push(|r| {
+            r.id(*id).int(until.micros());
+        });
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    execute!(conn, PUSHES_POSTPONE, rows.finish()).map(drop)
 }
 
 pub async fn lock(conn: &mut Conn<'_>, listings: impl IntoIterator<Item = ListingId>) -> Result<Vec<InFlightRow>, DbError> {
@@ -202,6 +285,11 @@ pub struct Settled {
     pub last_error: Option<String>,
     pub last_synced_at: Option<Timestamp>,
     pub marketplace_stock: Option<i64>,
+    pub verify_at: Option<Timestamp>,
+    pub mismatches: i64,
+    pub refusals: i64,
+    /// Where the number became wanted anew: it may be raised only once orders were looked at since.
+    pub wanted_at: Option<Timestamp>,
 }
 
 pub async fn settle(conn: &mut Conn<'_>, settled: &[Settled], now: Timestamp) -> Result<(), DbError> {
@@ -216,8 +304,12 @@ pub async fn settle(conn: &mut Conn<'_>, settled: &[Settled], now: Timestamp) ->
             r.opt_int(s.expected).int(s.wanted_version).int(s.attempts).int(s.next_push_at.micros());
             r.opt_int(s.confirm_at.map(Timestamp::micros)).opt_text(s.last_error.as_deref());
             r.opt_int(s.last_synced_at.map(Timestamp::micros)).opt_int(s.marketplace_stock);
-            r.opt_int(s.last_synced_at.map(Timestamp::micros)).int(now.micros());
+            r.opt_int(s.verify_at.map(Timestamp::micros)).int(s.mismatches).int(s.refusals);
+            r.opt_int(s.wanted_at.map(Timestamp::micros)).int(now.micros());
         });
+    }
+    if rows.is_empty() {
+        return Ok(());
     }
     execute!(conn, PUSHES_SETTLE, rows.finish()).map(drop)
 }
@@ -230,7 +322,8 @@ pub struct Attempt {
     pub version: i64,
     pub quantity: i64,
     pub idempotency_key: String,
-    pub trigger_type: &'static str,
+    pub trigger_type: String,
+    pub sync_log_id: Option<Uuid>,
     pub sent_at: Timestamp,
     pub outcome: &'static str,
     pub status_code: Option<i64>,
@@ -243,8 +336,8 @@ pub async fn insert_attempts(conn: &mut Conn<'_>, attempts: &[Attempt], now: Tim
     for a in attempts {
         rows.push(|r| {
             r.id(a.id).id(a.listing_id).id(a.marketplace_id).int(a.version).int(a.quantity).text(&a.idempotency_key);
-            r.text(a.trigger_type).int(a.sent_at.micros()).int(now.micros()).text(a.outcome).opt_int(a.status_code);
-            r.opt_text(a.code.as_deref()).opt_text(a.message.as_deref());
+            r.text(&a.trigger_type).int(a.sent_at.micros()).int(now.micros()).text(a.outcome).opt_int(a.status_code);
+            r.opt_text(a.code.as_deref()).opt_text(a.message.as_deref()).opt_id(a.sync_log_id);
         });
     }
     execute!(conn, ATTEMPTS_INSERT, rows.finish()).map(drop)

@@ -36,6 +36,7 @@ mod serve;
 mod sinks;
 mod storefront_keys;
 mod stock;
+mod tasks;
 mod timeline;
 mod tokens;
 mod unmapped;
@@ -114,6 +115,8 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
         .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
+        .service(at("/v1/admin/tasks", "GET", [get().to(tasks::list)]))
+        .service(at("/v1/admin/listings/{id}/pushed", "POST", [post().to(tasks::pushed)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
 }
 

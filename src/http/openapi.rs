@@ -29,7 +29,7 @@ use crate::context::Context;
         super::places::transfer, super::counts::post, super::timeline::of_product, super::analytics::show,
         super::repair::repair, super::rules::of_hub, super::rules::of_marketplace, super::rules::of_product,
         super::rules::of_listing, super::rules::set_hub, super::rules::set_marketplace, super::rules::set_product,
-        super::rules::set_listing, super::login::setup_needed,
+        super::rules::set_listing, super::tasks::list, super::tasks::pushed, super::login::setup_needed,
         super::login::set_up, super::login::log_in, super::login::log_out, super::login::show_me, super::login::change_password,
         super::users::list, super::users::create, super::users::change, super::users::remove, super::users::sessions,
         super::users::end_session, super::storefront_keys::list, super::storefront_keys::create, super::storefront_keys::revoke,

@@ -18,6 +18,7 @@ use crate::pipeline::intake::IntakeError;
 use crate::pipeline::order_changes::ChangeError;
 use crate::pipeline::orders::OrderError;
 use crate::pipeline::oversells::ResolveError;
+use crate::pipeline::push::tasks::TaskError;
 use crate::pipeline::rules::RuleError;
 use crate::pipeline::unmapped::MapError;
 use crate::pipeline::verify::Rejection;
@@ -296,6 +297,16 @@ impl From<DeadLetterError> for Problem {
                 "a blocked push is a number the marketplace must still be told; it goes away when it is taken",
             ),
             DeadLetterError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<TaskError> for Problem {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::UnknownListing => Self::not_found("unknown-listing", "there is no such listing"),
+            TaskError::NotByHand => Self::conflict("not-by-hand", "this marketplace is told by the hub itself"),
+            TaskError::Database(error) => error.into(),
         }
     }
 }

@@ -130,6 +130,11 @@ impl Connection {
         self.adapter.traits().push == super::PushStyle::Request && self.policy.push_enabled && self.status == Status::Active
     }
 
+    /// Least time between two pushes of one listing, as the seller and the adapter want it.
+    pub fn min_gap(&self) -> Duration {
+        self.policy.min_gap.max(self.adapter.traits().min_gap)
+    }
+
     pub fn is_storefront(&self) -> bool {
         self.code == STORE
     }

@@ -1,13 +1,21 @@
 //! Telling marketplaces their new quantity. Desired state, not a queue: a listing is dirty while its wanted version is ahead of
 //! the acknowledged one, so five hundred sales cost a handful of requests, and a crash needs no queue to recover.
 //!
-//! One pusher per connection: claim what is due (a short transaction), send (no transaction, no connection held), settle each
-//! answer (a short transaction). One slow or dead marketplace holds up nobody else.
+//! One pusher per connection: get the right to send (`caller`), claim what is due (a short transaction), send (no transaction, no
+//! connection held), settle each answer (a short transaction), read back what was only accepted. What a request says is chosen
+//! after its turn has come, so it is the newest. One slow or dead marketplace holds up nobody else.
 
+mod batch;
 mod circuit;
+mod claim;
 mod outcome;
+mod readback;
+mod road;
+mod send;
+pub mod tasks;
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,21 +24,20 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::writer::{Command, WriteError, Writer};
-use super::{Kit, Tx};
-use crate::breakage::{self, Breakage};
-use crate::db::pushes::{self, DueRow};
-use crate::db::{DbError, leases};
+use super::Kit;
+use super::writer::{WriteError, Writer};
+use crate::caller::{Caller, Callers, Fence, Purpose, Ticket, lease_name};
+use crate::db::{Db, DbError};
 use crate::domain::ids::MarketplaceId;
-use crate::domain::retry::{Breaker, BreakerLimits, Permit, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
+use crate::domain::retry::{BreakerLimits, Permit};
 use crate::domain::time::Timestamp;
-use crate::marketplaces::connection::Status;
-use crate::marketplaces::wire::Headers;
-use crate::marketplaces::{Answer, Call, Connection, Moment, Outcome, PushItem};
-use crate::outbound::Outbound;
+use crate::marketplaces::{Connection, Outcome};
 
+pub use batch::{Round, round};
 pub use circuit::Circuit;
+pub use claim::{Again, Claim, Claimed};
 pub use outcome::{Ended, Settle};
+use road::Road;
 
 #[derive(Clone, Copy, Debug)]
 pub struct PushLimits {
@@ -44,8 +51,10 @@ pub struct PushLimits {
     pub breaker: BreakerLimits,
     /// Items per request, whatever the adapter would allow.
     pub batch_max: usize,
-    /// No other process can hold this database: what an earlier one left behind is ours at once.
-    pub alone: bool,
+    /// How long changes wait for each other after a request that could have held more. The first after quiet leaves at once.
+    pub join: Duration,
+    /// The longest wait between two readings of a number that does not agree.
+    pub verify_cap: Duration,
     /// How long to wait before looking again where nothing says so earlier: other nodes' changes ring no bell here.
     pub idle: Duration,
 }
@@ -64,351 +73,302 @@ impl Pushers {
     }
 }
 
-/// Takes what is due of one marketplace, if it is ours to push.
-pub struct Claim {
-    pub marketplace: MarketplaceId,
-    pub owner: String,
-    pub limit: i64,
-    /// True until this process has pushed for this marketplace: whatever is in flight was left by somebody else.
-    pub fresh: bool,
-    pub limits: PushLimits,
-}
-
-pub enum Claimed {
-    /// Another node pushes for this marketplace.
-    NotOurs,
-    /// A person paused it, or its credentials were refused.
-    Resting,
-    Items {
-        items: Vec<DueRow>,
-        sent_at: Timestamp,
-        next_due: Option<Timestamp>,
-    },
-}
-
-impl Command for Claim {
-    type Output = Claimed;
-    type Error = DbError;
-
-    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Claimed, DbError> {
-        let until = tx.now.plus(self.limits.lease);
-        // Whoever held it before us on a database of one process has ended, and nobody can take it from us.
-        let free_before = if self.fresh && self.limits.alone { until.plus(self.limits.lease) } else { tx.now };
-        let held = self.limits.alone && !self.fresh;
-        if !held && leases::take(&mut tx.conn, &lease(self.marketplace), &self.owner, until, free_before).await?.is_none() {
-            return Ok(Claimed::NotOurs);
-        }
-        // Ours that are still in flight after a whole lease were forgotten; somebody else's are all up for taking.
-        let abandoned = if self.fresh { tx.now.plus(Duration::from_secs(1)) } else { tx.now.minus(self.limits.lease) };
-        let Some(outlook) = pushes::outlook(&mut tx.conn, self.marketplace, abandoned, tx.now).await? else {
-            return Ok(Claimed::Resting);
-        };
-        if outlook.abandoned && !breakage::is(Breakage::ForgetInFlight) {
-            let confirm_at = tx.now.plus(self.limits.zombie_window);
-            let taken = pushes::take_over(&mut tx.conn, self.marketplace, tx.now, confirm_at, abandoned).await?;
-            tracing::warn!(marketplace.id = %self.marketplace, taken, "pushes of unknown end are made again");
-        }
-        if outlook.to_confirm {
-            pushes::confirm_due(&mut tx.conn, self.marketplace, tx.now).await?;
-        }
-        if outlook.status != Status::Active.as_str() {
-            return Ok(Claimed::Resting);
-        }
-        let due = pushes::due(&mut tx.conn, self.marketplace, tx.now, self.limit, !outlook.unapplied).await?;
-        let mut items = Vec::new();
-        if !due.is_empty() {
-            let claimed = pushes::claim(&mut tx.conn, &due, tx.now).await?;
-            items = due.into_iter().filter(|row| claimed.contains(&row.id)).collect();
-        }
-        let next_due = pushes::next_due(&mut tx.conn, self.marketplace).await?;
-        Ok(Claimed::Items { items, sent_at: tx.now, next_due })
-    }
-}
-
-/// How long what is due but held back waits until it is looked at again.
+/// How long what is due but may not be raised yet waits until it is looked at again; doubles while nothing changes.
 const HELD_BACK: Duration = Duration::from_millis(100);
-
-fn lease(marketplace: MarketplaceId) -> String {
-    format!("push:{marketplace}")
-}
-
-/// Gives a marketplace free for another node, instead of letting the lease run out.
-struct Release {
-    marketplace: MarketplaceId,
-    owner: String,
-}
-
-impl Command for Release {
-    type Output = ();
-    type Error = DbError;
-
-    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        leases::release(&mut tx.conn, &lease(self.marketplace), &self.owner).await
-    }
-}
-
-/// Between two tries to write an answer down.
-const WRITE_AGAIN: Duration = Duration::from_millis(250);
+const HELD_BACK_MAX: Duration = Duration::from_secs(2);
+/// Before the database is asked again that did not answer.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// The pusher of one connection.
 pub struct Pusher {
     pub kit: Kit,
+    pub db: Db,
     pub writer: Writer,
-    pub outbound: Outbound,
+    pub callers: Callers,
     pub connection: Arc<Connection>,
-    pub owner: String,
     pub limits: PushLimits,
     pub pushers: Pushers,
 }
 
-/// What one look at the table found.
-struct Look {
-    /// Whether the lease is ours.
-    ours: bool,
-    batches: Vec<Vec<DueRow>>,
-    sent_at: Timestamp,
-    /// When to look again, if nobody rings before.
-    again: Option<Duration>,
+/// How something that was under way ended.
+enum Done {
+    Pushed(Vec<Outcome>),
+    /// Whether everything could be read.
+    ReadBack(Result<(), Outcome>),
 }
 
-/// Whether anything may be sent to a marketplace now.
-struct Road {
-    breaker: Breaker,
-    /// It asked to be left alone until then; that holds for all its listings, not just the one it answered so.
-    shut_until: Option<Timestamp>,
-    /// Something was applied since the start, or since our credentials were refused: a restart forgets what went wrong, an open
-    /// alert does not.
-    proven: bool,
-}
+type UnderWay<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send + 'a>>>;
 
-impl Road {
-    fn may_send(&mut self, now: Timestamp) -> Permit {
-        match self.shut_until {
-            Some(until) if now < until => Permit::No { until },
-            _ => self.breaker.may_send(now),
-        }
-    }
-
-    fn note(&mut self, now: Timestamp, outcome: &Outcome, unit_random: f64) {
-        match outcome {
-            Outcome::Applied | Outcome::Accepted | Outcome::Permanent { .. } => self.breaker.on_success(now),
-            Outcome::Retry { throttled: true, after, .. } => {
-                self.breaker.on_throttled(now);
-                let asked = after.map(|after| now.plus(after.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)));
-                self.shut_until = self.shut_until.max(asked);
-            }
-            Outcome::Retry { .. } | Outcome::Conflict { .. } | Outcome::Unknown { .. } | Outcome::Auth { .. } => {
-                self.breaker.on_failure(now, unit_random)
-            }
-        }
-    }
+/// A pusher at work: what it knows between two looks at the table.
+struct Work<'a> {
+    pusher: &'a Pusher,
+    caller: Arc<Caller>,
+    stop: &'a CancellationToken,
+    under_way: UnderWay<'a>,
+    road: Road,
+    /// The budgets the last push drew from: the next is let in for the same.
+    names: Arc<Mutex<Vec<&'static str>>>,
+    wait: Duration,
+    held_for: Duration,
+    verify_at: Option<Timestamp>,
+    reading_back: bool,
+    /// Until when changes are joined.
+    join_until: Option<Timestamp>,
+    /// Until when pushes may turn out to be forgotten in flight.
+    doubtful_until: Option<Timestamp>,
 }
 
 impl Pusher {
     /// Pushes until told to stop; then finishes what is under way.
     pub async fn run(&self, stop: CancellationToken) {
+        let mut work = Work {
+            pusher: self,
+            caller: self.callers.of(self.connection.id),
+            stop: &stop,
+            under_way: FuturesUnordered::new(),
+            road: Road::new(self.limits.breaker),
+            names: Arc::default(),
+            wait: Duration::ZERO,
+            held_for: HELD_BACK,
+            verify_at: None,
+            reading_back: false,
+            join_until: None,
+            doubtful_until: None,
+        };
         let bell = self.pushers.bell(self.connection.id);
-        let mut road = Road { breaker: Breaker::new(self.limits.breaker), shut_until: None, proven: false };
-        let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
-        let mut fresh = true;
-        let mut wait = Duration::ZERO;
-        // Until when a claim may stand that we know nothing of: its commit failed, or so we were told.
-        let mut doubtful_until = None;
+        // One that ended with its circuit open (paused, set up anew) leaves it to us.
+        self.kit.metrics.circuit(&self.connection.code, false);
+        work.caller.health.circuit(false);
         loop {
             // Registered before looking, so that a bell between the look and the wait is not lost.
             let rung = bell.notified();
-            tokio::select! {
-                biased;
-                Some(ended) = under_way.next(), if !under_way.is_empty() => {
-                    let healed = self.note(&mut road, ended).await;
-                    // What the answer made due has rung the bell. A full house has to look for itself, and so has one that was shut.
-                    if under_way.len() + 1 < self.limits.concurrency && !healed {
-                        continue;
-                    }
-                }
-                () = stop.cancelled() => break,
-                () = rung => {}
-                () = tokio::time::sleep(wait) => {}
-            }
-            let slots = self.limits.concurrency.saturating_sub(under_way.len());
-            if slots == 0 {
-                wait = self.limits.idle;
-                continue;
-            }
-            let now = self.kit.clock.now();
-            let permit = road.may_send(now);
-            let slots = match permit {
-                Permit::Yes => slots,
-                Permit::OneProbe => 1,
-                Permit::No { until } => {
-                    wait = until.since(now).max(Duration::from_millis(10));
-                    continue;
+            let wait = self.kit.clock.sleep(work.wait.min(self.limits.idle));
+            let woken = async {
+                tokio::select! {
+                    () = rung => {}
+                    () = wait => {}
                 }
             };
-            match self.look(slots, fresh).await {
-                Ok(look) => {
-                    fresh &= !look.ours;
-                    if permit == Permit::OneProbe && look.batches.is_empty() {
-                        // Nothing was due yet, so nothing was tried: the next that is due may.
-                        road.breaker.on_throttled(now);
-                    }
-                    let doubt = doubtful_until.is_some_and(|until| now < until);
-                    let idle = if doubt { self.limits.idle.min(self.limits.lease / 3) } else { self.limits.idle };
-                    wait = look.again.unwrap_or(idle).min(idle);
-                    for batch in look.batches {
-                        under_way.push(self.send(batch, look.sent_at));
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(marketplace = %self.connection.code, %error, "cannot look for pushes");
-                    wait = Duration::from_millis(500);
-                    doubtful_until = Some(now.plus(self.limits.lease * 2));
-                }
+            if work.meanwhile(woken).await.is_none() || work.look().await.is_none() {
+                break;
             }
         }
-        while let Some(ended) = under_way.next().await {
-            self.note(&mut road, ended).await;
-        }
-        let release = Release { marketplace: self.connection.id, owner: self.owner.clone() };
-        if let Err(error) = self.writer.run_patiently(release).await {
-            tracing::debug!(marketplace = %self.connection.code, %error, "the lease was not given back and will run out");
+        while let Some(done) = work.under_way.next().await {
+            work.note(done).await;
         }
     }
 
-    /// One bounded pass: claim, send, settle. What a test calls, and what `run` does piece by piece.
-    pub async fn step(&self, fresh: bool) -> Result<usize, WriteError<DbError>> {
-        let look = self.look(self.limits.concurrency, fresh).await?;
-        let count = look.batches.len();
-        let sends: FuturesUnordered<_> = look.batches.into_iter().map(|batch| self.send(batch, look.sent_at)).collect();
-        sends.collect::<Vec<_>>().await;
-        Ok(count)
+    pub(super) fn lease(&self) -> Option<(String, String)> {
+        let alone = self.callers.is_alone();
+        (!alone).then(|| (lease_name(self.connection.id), self.callers.owner().to_owned()))
     }
+}
 
-    async fn look(&self, slots: usize, fresh: bool) -> Result<Look, WriteError<DbError>> {
-        let per_request = self.connection.adapter.traits().batch_max.min(self.limits.batch_max).max(1);
-        let limit = i64::try_from(slots * per_request).unwrap_or(i64::MAX);
-        let claim = Claim { marketplace: self.connection.id, owner: self.owner.clone(), limit, fresh, limits: self.limits };
-        match self.writer.run_patiently(claim).await? {
-            // Its owner may be gone: asked again before long, whatever database this is.
-            Claimed::NotOurs => Ok(self.nothing(false, Some(self.limits.lease / 3))),
-            Claimed::Resting => Ok(self.nothing(true, None)),
-            Claimed::Items { items, sent_at, next_due } => {
-                let batches: Vec<Vec<DueRow>> = items.chunks(per_request).map(<[DueRow]>::to_vec).collect();
-                // A full claim means there may be more at once; otherwise the next is known. What is due but was not given (an
-                // increase that waits for the log) is not asked for again at once.
-                let soonest = if items.is_empty() { HELD_BACK } else { Duration::from_millis(1) };
-                let full = items.len() as i64 == limit;
-                let again = if full { Some(Duration::ZERO) } else { next_due.map(|due| due.since(sent_at).max(soonest)) };
-                Ok(Look { ours: true, batches, sent_at, again })
+impl<'a> Work<'a> {
+    /// Waits for something while what is under way goes on; `None` when told to stop.
+    async fn meanwhile<T>(&mut self, something: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(something);
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = self.under_way.next(), if !self.under_way.is_empty() => self.note(done).await,
+                () = self.stop.cancelled() => return None,
+                out = &mut something => return Some(out),
             }
         }
     }
 
-    fn nothing(&self, ours: bool, again: Option<Duration>) -> Look {
-        Look { ours, batches: Vec::new(), sent_at: self.kit.clock.now(), again }
-    }
-
-    fn moment(&self) -> Moment {
-        Moment { now: self.kit.clock.now(), access_token: None, refresh_token: None }
-    }
-
-    async fn send(&self, batch: Vec<DueRow>, sent_at: Timestamp) -> Vec<Outcome> {
-        let items: Vec<PushItem> = batch.iter().map(item).collect();
-        for row in &batch {
-            self.kit.metrics.push_left(&self.connection.code, sent_at.since(row.wanted_at));
+    /// One look: reads back what is due for it, and pushes what may be pushed. `None` when told to stop.
+    async fn look(&mut self) -> Option<()> {
+        let clock = self.pusher.kit.clock.clone();
+        let caller = self.caller.clone();
+        let fence = self.meanwhile(async { caller.until_owned().await }).await?;
+        let now = clock.now();
+        self.read_back(now);
+        if let Some(until) = self.join_until.filter(|until| now < *until) {
+            self.wait = until.since(now);
+            return Some(());
         }
-        let started = self.kit.clock.elapsed();
-        let (answer, outcomes) = match self.connection.adapter.push(&self.connection, &self.moment(), &items) {
-            Ok(Call { request, .. }) => {
-                let answer = match breakage::is(Breakage::PushLost) {
-                    false => self.outbound.send(request).await,
-                    true => lost(),
-                };
-                let outcomes = self.connection.adapter.read_push(&items, &answer).each(items.len());
-                (Some(answer), outcomes)
-            }
-            Err(error) => {
-                let refused = |_: &PushItem| Outcome::Permanent { code: Some(error.code.into()), message: error.message.clone() };
-                (None, items.iter().map(refused).collect())
+        let permit = self.road.may_send(now);
+        let most = match permit {
+            Permit::Yes => self.pusher.limits.concurrency,
+            Permit::OneProbe => 1,
+            Permit::No { until } => {
+                self.wait = until.since(now).max(Duration::from_millis(10));
+                return Some(());
             }
         };
-        let took = self.kit.clock.elapsed().saturating_sub(started);
-        let status = answer.as_ref().and_then(|a| if let Answer::Response { status, .. } = a { Some(*status) } else { None });
-        let ended: Vec<Ended> = batch
-            .into_iter()
-            .zip(items)
-            .zip(&outcomes)
-            .map(|((row, item), outcome)| Ended { row, key: item.idempotency_key(), outcome: outcome.clone(), status })
-            .collect();
-        self.settle(ended, sent_at).await;
-        // Counted once it is written down.
-        for outcome in &outcomes {
-            self.kit.metrics.pushed(&self.connection.code, outcome.name(), took);
-        }
-        outcomes
-    }
-
-    /// The answer is written down even if the database has to be waited for: an unwritten one is an unknown outcome.
-    async fn settle(&self, ended: Vec<Ended>, sent_at: Timestamp) {
-        let settle = Settle { connection: self.connection.clone(), ended, sent_at, limits: self.limits };
-        // Somebody else takes the listing over after a lease, so there is no use in trying for longer.
-        let mut left = self.limits.lease;
-        while let Err(error) = self.writer.run_patiently(settle.clone()).await {
-            if matches!(error, WriteError::Stopping) || left.is_zero() {
-                tracing::error!(marketplace = %self.connection.code, %error, "an answer to a push could not be written; it counts as unknown");
-                return;
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let admitted = self.meanwhile(async { caller.admit(Purpose::Push, &names, most).await }).await?;
+        match admitted {
+            Ok(tickets) => self.push(fence, permit == Permit::OneProbe, tickets).await,
+            Err(refused) => {
+                tracing::debug!(marketplace = %self.pusher.connection.code, ?refused, "may not push now");
+                self.wait = TRY_AGAIN;
             }
-            left = left.saturating_sub(WRITE_AGAIN);
-            tokio::time::sleep(WRITE_AGAIN).await;
+        }
+        Some(())
+    }
+
+    /// Claims what so many requests may say, and sends it.
+    async fn push(&mut self, fence: Fence, probe: bool, tickets: Vec<Ticket>) {
+        let pusher = self.pusher;
+        let now = pusher.kit.clock.now();
+        let fresh = self.caller.taken_over() != Some(fence);
+        let claim = Claim {
+            connection: pusher.connection.clone(),
+            lease: pusher.lease(),
+            requests: tickets.len(),
+            probe,
+            fresh,
+            limits: pusher.limits,
+        };
+        match pusher.writer.run_patiently(claim).await {
+            Ok(Claimed::Round { round, sent_at, again }) => {
+                self.caller.note_taken_over(fence);
+                if probe && round.batches.is_empty() {
+                    // Nothing was due yet, so nothing was tried: the next that is due may.
+                    self.road.breaker.on_throttled(now);
+                }
+                self.plan(&round, again, sent_at);
+                self.start(round, sent_at, tickets);
+            }
+            // Its owner may be gone: asked again before long.
+            Ok(Claimed::NotOurs) => self.wait = pusher.limits.lease / 3,
+            Ok(Claimed::Resting) => self.wait = pusher.limits.idle,
+            Err(error) => {
+                tracing::warn!(marketplace = %pusher.connection.code, %error, "cannot look for pushes");
+                self.wait = TRY_AGAIN;
+                // A claim may stand that we know nothing of: its commit failed, or so we were told.
+                self.doubtful_until = Some(now.plus(pusher.limits.lease * 2));
+            }
         }
     }
 
-    /// Gives whether the circuit closed by this.
-    async fn note(&self, road: &mut Road, outcomes: Vec<Outcome>) -> bool {
-        let now = self.kit.clock.now();
-        let was_closed = road.breaker.is_closed();
-        let first = !road.proven && outcomes.contains(&Outcome::Applied);
+    /// When to look again.
+    fn plan(&mut self, round: &Round, again: Again, now: Timestamp) {
+        let limits = &self.pusher.limits;
+        self.verify_at = again.verify;
+        let joins = self.pusher.connection.adapter.traits().batch_max > 1 && !limits.join.is_zero();
+        self.join_until = (joins && !again.more && !round.batches.is_empty()).then(|| now.plus(limits.join));
+        if again.more {
+            self.wait = Duration::ZERO;
+            return;
+        }
+        // What is being read back rings when it is done.
+        let verify = again.verify.filter(|_| !self.reading_back);
+        let mut soonest = again.confirm.into_iter().chain(verify).min();
+        if again.held {
+            self.caller.want_poll();
+            self.held_for = if round.batches.is_empty() { (self.held_for * 2).min(HELD_BACK_MAX) } else { HELD_BACK };
+            soonest = Some(soonest.map_or(now.plus(self.held_for), |at| at.min(now.plus(self.held_for))));
+        } else {
+            self.held_for = HELD_BACK / 2;
+            soonest = soonest.into_iter().chain(again.next).min();
+        }
+        let doubt = self.doubtful_until.is_some_and(|until| now < until);
+        let idle = if doubt { limits.idle.min(limits.lease / 3) } else { limits.idle };
+        self.wait = soonest.map_or(idle, |at| at.since(now).max(Duration::from_millis(1))).min(idle);
+    }
+
+    fn start(&mut self, round: Round, sent_at: Timestamp, tickets: Vec<Ticket>) {
+        let pusher = self.pusher;
+        if !round.nameless.is_empty() {
+            let nameless = round.nameless;
+            self.under_way.push(Box::pin(async move { Done::Pushed(pusher.refuse(nameless, sent_at).await) }));
+        }
+        for (batch, ticket) in round.batches.into_iter().zip(tickets) {
+            let (caller, names) = (self.caller.clone(), self.names.clone());
+            self.under_way
+                .push(Box::pin(async move { Done::Pushed(pusher.send(&caller, batch, ticket, sent_at, &names).await) }));
+        }
+    }
+
+    /// Starts reading back what was only accepted, one request at a time.
+    fn read_back(&mut self, now: Timestamp) {
+        if self.reading_back || self.verify_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let (pusher, caller) = (self.pusher, self.caller.clone());
+        self.reading_back = true;
+        self.verify_at = None;
+        self.under_way.push(Box::pin(async move { Done::ReadBack(pusher.read_back(&caller).await) }));
+    }
+
+    async fn note(&mut self, done: Done) {
+        match done {
+            Done::Pushed(outcomes) => self.note_pushed(outcomes).await,
+            Done::ReadBack(ended) => {
+                self.reading_back = false;
+                if let Err(outcome) = ended {
+                    self.caller.health.note(self.pusher.kit.clock.now(), &outcome);
+                }
+                // Whatever was found, the table says what follows.
+                self.pusher.pushers.wake(self.pusher.connection.id);
+            }
+        }
+    }
+
+    async fn note_pushed(&mut self, outcomes: Vec<Outcome>) {
+        let pusher = self.pusher;
+        let now = pusher.kit.clock.now();
+        let was_closed = self.road.breaker.is_closed();
+        let good = |outcome: &Outcome| matches!(outcome, Outcome::Applied | Outcome::Accepted);
+        let first = !self.road.proven && outcomes.iter().any(good);
         // Refused credentials have to prove themselves anew.
-        road.proven = (road.proven || first) && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Auth { .. }));
+        let refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Auth { .. }));
+        self.road.proven = (self.road.proven || first) && !refused;
         let mut why = String::new();
         for outcome in outcomes {
-            road.note(now, &outcome, self.kit.chance.unit());
+            self.road.note(now, &outcome, pusher.kit.chance.unit());
+            self.caller.health.note(now, &outcome);
             if let Outcome::Retry { throttled: false, message, .. } | Outcome::Unknown { message } | Outcome::Auth { message } =
                 outcome
             {
                 why = message;
             }
         }
-        let closed = road.breaker.is_closed();
+        let closed = self.road.breaker.is_closed();
         let changed = was_closed != closed;
         if changed {
-            self.kit.metrics.circuit(&self.connection.code, !closed);
-            tracing::warn!(marketplace = %self.connection.code, open = !closed, "the circuit changed");
+            pusher.kit.metrics.circuit(&pusher.connection.code, !closed);
+            self.caller.health.circuit(!closed);
+            tracing::warn!(marketplace = %pusher.connection.code, open = !closed, "the circuit changed");
         }
         if changed || (first && closed) {
-            let circuit = Circuit { connection: self.connection.clone(), open: !closed, why };
-            if let Err(error) = self.writer.run_patiently(circuit).await {
-                tracing::warn!(marketplace = %self.connection.code, %error, "the change of the circuit could not be written");
+            let circuit = Circuit { connection: pusher.connection.clone(), open: !closed, why };
+            if let Err(error) = pusher.writer.run_patiently(circuit).await {
+                tracing::warn!(marketplace = %pusher.connection.code, %error, "the change of the circuit could not be written");
             }
         }
-        changed && closed
+        if changed && closed {
+            // One that was shut has to look for itself.
+            pusher.pushers.wake(pusher.connection.id);
+        }
     }
 }
 
-/// The answer of a breakage: nothing was sent.
-fn lost() -> Answer {
-    Answer::Response { status: 204, retry_after: None, headers: Headers::default(), body: Vec::new() }
-}
-
-fn item(row: &DueRow) -> PushItem {
-    PushItem {
-        listing_id: row.id,
-        version: row.wanted_version,
-        quantity: row.listed_stock,
-        marketplace_product_id: row.marketplace_product_id.clone(),
-        sku: row.sku.clone(),
-        refs: serde_json::from_str(&row.refs).unwrap_or_default(),
-        expected: None,
-        changed_at: row.wanted_at,
+impl Pusher {
+    /// Writes something down even if the database has to be waited for; somebody else takes the listing over after a lease, so
+    /// there is no use in trying for longer.
+    pub(super) async fn write_patiently<C>(&self, command: C) -> Option<C::Output>
+    where
+        C: super::writer::Command<Error = DbError> + Clone,
+    {
+        const WRITE_AGAIN: Duration = Duration::from_millis(250);
+        let mut left = self.limits.lease;
+        loop {
+            match self.writer.run_patiently(command.clone()).await {
+                Ok(output) => return Some(output),
+                Err(error) if matches!(error, WriteError::Stopping) || left.is_zero() => {
+                    tracing::error!(marketplace = %self.connection.code, %error, "an answer could not be written; it counts as unknown");
+                    return None;
+                }
+                Err(_) => {
+                    left = left.saturating_sub(WRITE_AGAIN);
+                    tokio::time::sleep(WRITE_AGAIN).await;
+                }
+            }
+        }
     }
 }

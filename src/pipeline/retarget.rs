@@ -160,7 +160,9 @@ fn retarget_one(tx: &mut Tx<'_>, working: &mut Working, id: ListingId, target: i
                 }
             }
         }
-        PushStyle::Request | PushStyle::Task => aim(&mut listing.row, target, &connection, tx.now),
+        PushStyle::Request | PushStyle::Task => {
+            aim(&mut listing.row, target, &connection, trigger(cause.as_ref()), tx.now);
+        }
     }
     let row = &listing.row;
     if row.wanted_version != before.wanted_version || row.listed_stock != before.listed_stock {
@@ -185,7 +187,10 @@ fn publish(row: &mut ListingRow, target: i64) {
     row.push_state = "synced".into();
 }
 
-fn aim(row: &mut ListingRow, target: i64, connection: &Connection, now: Timestamp) {
+fn aim(row: &mut ListingRow, target: i64, connection: &Connection, trigger: &str, now: Timestamp) {
+    let traits = connection.adapter.traits();
+    // More than it takes is told as what it takes; another number would never be the one it shows.
+    let target = target.min(traits.quantity_max);
     // Refused for good: asking for the same number again would be refused again.
     if row.push_state == "blocked" && row.listed_stock == target {
         return;
@@ -202,15 +207,45 @@ fn aim(row: &mut ListingRow, target: i64, connection: &Connection, now: Timestam
     if aimed.wanted_version == was.wanted_version {
         return;
     }
-    if row.push_state != "in_flight" {
-        row.push_state = if connection.adapter.traits().push == PushStyle::Task { "task" } else { "dirty" }.into();
+    row.push_trigger = trigger.into();
+    if traits.push == PushStyle::Task {
+        return set_task(row);
     }
-    // The first push after quiet leaves at once; what changes within the gap is joined. Zeros and confirmations do not wait.
+    // One that is not tried again by itself has no time of its own.
+    let waits = row.push_state != "blocked";
+    if row.push_state != "in_flight" {
+        row.push_state = "dirty".into();
+    }
+    // The first push after quiet leaves at once; what changes within the gap is joined. Zeros and confirmations do not wait, but
+    // for an interval of the marketplace's own.
     let urgent = target == 0 || row.expected.is_none();
-    let gap_ends = row.sent_at.map_or(now, |sent| sent.plus(connection.policy.min_gap));
-    let backing_off = row.push_state == "dirty" && row.next_push_at > gap_ends;
+    let gap_ends = row.sent_at.map_or(now, |sent| sent.plus(connection.min_gap()));
+    let free_at = row.sent_at.map_or(now, |sent| sent.plus(traits.key_interval));
+    let backing_off = waits && row.push_state == "dirty" && row.next_push_at > gap_ends;
     if !backing_off {
-        row.next_push_at = if urgent { now } else { gap_ends.max(now) };
+        let own = if urgent { now } else { gap_ends.max(now) };
+        row.next_push_at = if traits.key_interval.is_zero() { own } else { own.max(free_at) };
+    }
+}
+
+/// A person is asked, or need not be any more: the ad says it already.
+fn set_task(row: &mut ListingRow) {
+    if row.expected == Some(row.listed_stock) {
+        row.sent_version = row.wanted_version;
+        row.acked_version = row.wanted_version;
+        row.acked_quantity = row.expected;
+        row.push_state = "synced".into();
+    } else {
+        row.push_state = "task".into();
+    }
+}
+
+/// What a push of this cause is said to come from.
+fn trigger(cause: Option<&Cause>) -> &'static str {
+    match cause.map(|cause| cause.change_type) {
+        Some("manual" | "topup" | "moved" | "adjusted") => "manual",
+        Some("reconciliation") => "scheduled",
+        _ => "webhook",
     }
 }
 

@@ -231,6 +231,8 @@ pub struct PushSettings {
     pub penalty_ms: u64,
     pub lease_ms: u64,
     pub batch_max: usize,
+    pub join_ms: u64,
+    pub verify_cap_ms: u64,
 }
 
 durations!(PushSettings {
@@ -243,6 +245,8 @@ durations!(PushSettings {
     zombie_window = from_millis(zombie_window_ms),
     lease = from_millis(lease_ms),
     penalty = from_millis(penalty_ms),
+    join = from_millis(join_ms),
+    verify_cap = from_millis(verify_cap_ms),
 });
 
 impl PushSettings {
@@ -262,6 +266,8 @@ impl PushSettings {
             penalty_ms: s.need("penalty_ms", whole(0..=HOUR_MS)),
             lease_ms: s.need("lease_ms", whole(500..=HOUR_MS)),
             batch_max: s.need("batch_max", whole(1..=10_000)),
+            join_ms: s.need("join_ms", whole(0..=60_000)),
+            verify_cap_ms: s.need("verify_cap_ms", whole(1..=HOUR_MS)),
         }
     }
 }

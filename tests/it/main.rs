@@ -16,5 +16,6 @@ mod events;
 mod inventory;
 mod pipeline;
 mod proofs;
+mod pushing;
 mod realtime;
 mod simulator;

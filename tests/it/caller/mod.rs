@@ -71,7 +71,7 @@ fn of(callers: &Callers, hub: &Hub) -> Arc<Caller> {
 async fn a_token_is_borrowed_once_renewed_when_refused_and_its_refresh_token_survives_a_restart() {
     let hub = Hub::with(plan()).await;
     let shop = ScriptedShop::start(hub.world.clone());
-    install(&hub, "ozon", Scripted { lends_tokens: true, ..Scripted::plain() }, &shop);
+    install(&hub, "ozon", Scripted { lends_tokens: true, ..Scripted::plain() }, &shop).await;
     let lent = Arc::new(AtomicUsize::new(0));
     let count = lent.clone();
     shop.script(move |seen, _| {
@@ -122,7 +122,7 @@ async fn patience_that_was_asked_for_outlives_the_process() {
     let hub = Hub::with(plan()).await;
     let shop = ScriptedShop::start(hub.world.clone());
     let adapter = || Scripted { limits: vec![read_limit(Duration::ZERO)], ..Scripted::plain() };
-    install(&hub, "ozon", adapter(), &shop);
+    install(&hub, "ozon", adapter(), &shop).await;
     let busy = || Reply::Answer { status: 429, headers: vec![("retry-after", "2".into())], body: "".into() };
     shop.script(move |_, _| Some(busy().into()));
     let first = of(&process(&hub, LIMITS), &hub);
@@ -140,7 +140,7 @@ async fn patience_that_was_asked_for_outlives_the_process() {
 async fn requests_keep_their_distance_and_are_counted_by_purpose() {
     let hub = Hub::with(plan()).await;
     let shop = ScriptedShop::start(hub.world.clone());
-    install(&hub, "ozon", Scripted { limits: vec![read_limit(Duration::from_millis(150))], ..Scripted::plain() }, &shop);
+    install(&hub, "ozon", Scripted { limits: vec![read_limit(Duration::from_millis(150))], ..Scripted::plain() }, &shop).await;
     let caller = of(&process(&hub, LIMITS), &hub);
     futures_util::future::join_all((0..5).map(|_| check(&caller))).await;
     let seen = shop.seen();
@@ -154,7 +154,7 @@ async fn requests_keep_their_distance_and_are_counted_by_purpose() {
 async fn one_process_at_a_time_calls_out_and_the_next_takes_over() {
     let hub = Hub::with(plan()).await;
     let shop = ScriptedShop::start(hub.world.clone());
-    install(&hub, "ozon", Scripted::plain(), &shop);
+    install(&hub, "ozon", Scripted::plain(), &shop).await;
     let limits = CallLimits { alone: false, ..LIMITS };
     let (one, two) = (process(&hub, limits), process(&hub, limits));
     let (first, second) = (of(&one, &hub), of(&two, &hub));

@@ -74,6 +74,8 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET",    "/v1/admin/unmapped",                               VIEWER),
     ("GET",    "/v1/admin/events",                                 VIEWER),
     ("GET",    "/v1/admin/dead-letters",                           VIEWER),
+    ("GET",    "/v1/admin/tasks",                                  VIEWER),
+    ("POST",   "/v1/admin/listings/{id}/pushed",                   OPERATOR),
     ("POST",   "/v1/admin/products",                               OPERATOR),
     ("PATCH",  "/v1/products/{sku}/inventory",                     OPERATOR),
     ("PATCH",  "/v1/admin/products/{sku}/inventory",               OPERATOR),

@@ -51,8 +51,9 @@ const LIMITS: PushLimits = PushLimits {
     lease: Duration::from_secs(3_600),
     breaker: BreakerLimits { failures: 5, open_for: Duration::from_secs(1), open_cap: Duration::from_secs(60) },
     batch_max: 1,
+    join: Duration::ZERO,
+    verify_cap: Duration::from_secs(30),
     idle: Duration::from_secs(1),
-    alone: true,
 };
 
 impl Core {
@@ -145,10 +146,11 @@ impl Core {
 
     /// `fresh`: the first claim of a process that has just taken over.
     pub async fn claim_as(&self, code: &str, fresh: bool) -> Vec<Sent> {
-        let marketplace = self.connection(code).id;
-        let claim = Claim { marketplace, owner: "test".into(), limit: 500, fresh, limits: LIMITS };
+        let claim = Claim { connection: self.connection(code), lease: None, requests: 500, probe: false, fresh, limits: LIMITS };
         match self.app.context.writer.run_patiently(claim).await.unwrap() {
-            Claimed::Items { items, sent_at, .. } => items.into_iter().map(|row| Sent { row, at: sent_at }).collect(),
+            Claimed::Round { round, sent_at, .. } => {
+                round.batches.into_iter().flatten().map(|row| Sent { row, at: sent_at }).collect()
+            }
             Claimed::NotOurs | Claimed::Resting => panic!("nobody else pushes here"),
         }
     }
@@ -156,7 +158,7 @@ impl Core {
     pub async fn settle(&self, code: &str, sent: Sent, outcome: Outcome) {
         let key = format!("{}:{}", sent.row.id, sent.row.wanted_version);
         let ended = vec![Ended { row: sent.row, key, outcome, status: None }];
-        let settle = Settle { connection: self.connection(code), ended, sent_at: sent.at, limits: LIMITS };
+        let settle = Settle { connection: self.connection(code), ended, sent_at: sent.at, limits: LIMITS, lease: None };
         self.app.context.writer.run_patiently(settle).await.unwrap();
     }
 

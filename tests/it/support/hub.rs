@@ -197,6 +197,16 @@ impl Hub {
         }
     }
 
+    /// Waits until all but so many listings are acknowledged: those that are blocked stay behind.
+    pub async fn settled_but(&self, blocked: usize) {
+        let behind = async || {
+            let metrics = self.http.send("GET", "/metrics", &[], None).await.text();
+            let counts = metrics.lines().filter(|line| line.starts_with("dirty_listings{"));
+            counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum::<usize>()
+        };
+        self.until(&format!("all but {blocked} are told"), async || behind().await == blocked).await;
+    }
+
     /// Stops gracefully; gives the database back for another start.
     pub async fn stop(self) -> TestDatabase {
         self.stop.cancel();

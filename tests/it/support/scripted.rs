@@ -1,8 +1,6 @@
 //! A marketplace as a test wants it: an adapter whose traits, limits and ways of answering are chosen, and a shop on loopback that
 //! writes down every request and answers what the test says.
 
-#![expect(dead_code, reason = "the tests of pushing use what those of calling do not")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -133,6 +131,9 @@ impl Adapter for Scripted {
 
     fn read_push(&self, items: &[PushItem], answer: &Answer) -> Pushed {
         let whole = Outcome::of_status(answer);
+        if let Answer::Response { status: 420, .. } = answer {
+            return Pushed::Whole(Outcome::Retry { after: None, throttled: true, code: None, message: "420".into() });
+        }
         if whole != Outcome::Applied {
             return Pushed::Whole(whole);
         }
@@ -217,6 +218,8 @@ impl Adapter for Scripted {
 pub struct Seen {
     /// Milliseconds since the shop opened, by a clock nobody moves.
     pub at: u64,
+    /// Microseconds since 1970: to compare with another shop's.
+    pub clock: i64,
     /// `POST /stocks`, `GET /stocks?skus=A` …
     pub line: String,
     pub authorization: Option<String>,
@@ -262,6 +265,7 @@ impl Shelf {
         let (method, target) = request.head.request_line().unwrap_or(("?", "?"));
         let seen = Seen {
             at: u64::try_from(self.opened.elapsed().as_millis()).unwrap(),
+            clock: stockhub::clock::Clock::system().now().micros(),
             line: format!("{method} {target}"),
             authorization: request.head.header("authorization").map(str::to_owned),
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
@@ -334,12 +338,12 @@ impl ScriptedShop {
         self.seen().into_iter().filter(Seen::is_push).collect()
     }
 
-    pub fn shows(&self, sku: &str) -> Option<i64> {
-        self.shelf.stocks.lock().unwrap().get(sku).copied()
+    pub fn reads(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(Seen::is_read).collect()
     }
 
-    pub fn put(&self, sku: &str, stock: i64) {
-        self.shelf.stocks.lock().unwrap().insert(sku.to_owned(), stock);
+    pub fn shows(&self, sku: &str) -> Option<i64> {
+        self.shelf.stocks.lock().unwrap().get(sku).copied()
     }
 
     pub fn base_url(&self) -> String {
@@ -348,7 +352,7 @@ impl ScriptedShop {
 }
 
 /// Replaces a marketplace's adapter and address by scripted ones, as a change of its settings would.
-pub fn install(hub: &Hub, code: &str, adapter: Scripted, shop: &ScriptedShop) {
+pub async fn install(hub: &Hub, code: &str, adapter: Scripted, shop: &ScriptedShop) {
     let adapter: Arc<dyn Adapter> = Arc::new(adapter);
     let all = hub.context.kit.registry.all();
     let changed = all.iter().map(|old| {
@@ -372,6 +376,8 @@ pub fn install(hub: &Hub, code: &str, adapter: Scripted, shop: &ScriptedShop) {
         }
     });
     hub.context.kit.registry.replace(changed.collect());
+    // Those that stayed as they were stored stay the same objects; the supervisor is rung.
+    hub.context.connections.refresh().await.unwrap();
 }
 
 /// One that can be read back.

@@ -1,0 +1,185 @@
+//! Limits of a marketplace: kept under load, and over a restart.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stockhub::marketplaces::limit::{Cost, LimitHeaders};
+use stockhub::marketplaces::{Limit, Traits};
+use stockhub::simulator::http_server::Reply;
+
+use super::{SECOND, plan, rig};
+use crate::support::hub::Hub;
+use crate::support::scripted::{Reads, Scripted, ScriptedShop, install};
+
+fn limit(requests: u32, per: Duration, burst: u32) -> Limit {
+    Limit {
+        name: "stock",
+        requests: Some(requests),
+        per,
+        burst,
+        concurrency: None,
+        min_interval: Duration::ZERO,
+        throttle_status: vec![429],
+        costs: Vec::new(),
+        penalty: SECOND,
+        reads: LimitHeaders::default(),
+    }
+}
+
+/// One listing may be told only so often, whatever happens to it: Ozon's thirty seconds, in short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_key_is_told_only_so_often_even_zero_even_after_a_restart() {
+    const INTERVAL: Duration = Duration::from_millis(1_500);
+    let adapter =
+        || Scripted { traits: Traits { key_interval: INTERVAL, batch_max: 100, ..Traits::plain() }, ..Scripted::plain() };
+    let (hub, shop) = rig(adapter(), "").await;
+    hub.sell_at_shop("A", 9, None, json!({})).await;
+    hub.sell_at_shop("B", 9, None, json!({})).await;
+    hub.settled(30 * SECOND).await;
+    for _ in 0..3 {
+        hub.store_sells("A", 1).await;
+    }
+    hub.until("the three are one", async || shop.shows("A") == Some(6)).await;
+    hub.store_sells("A", 6).await;
+    // The other key is free.
+    hub.store_sells("B", 1).await;
+    hub.until("B is told", async || shop.shows("B") == Some(8)).await;
+    assert_eq!(shop.shows("A"), Some(6), "zero waits for the marketplace's interval too");
+    let database = hub.stop().await;
+    let hub = Hub::on(database, plan("", "")).await;
+    let again = ScriptedShop::start(hub.world.clone());
+    install(&hub, "shop", adapter(), &again).await;
+    hub.until("zero is told", async || again.shows("A") == Some(0)).await;
+    let told = shop.pushes().iter().chain(&again.pushes()).filter(|push| push.stocks().iter().any(|(sku, _)| sku == "A")).count();
+    assert!(told <= 4, "{told} times");
+    let last = shop.pushes().iter().filter(|push| push.stocks().contains(&("A".into(), 6))).map(|push| push.clock).max().unwrap();
+    let zero =
+        again.pushes().iter().filter(|push| push.stocks().contains(&("A".into(), 0))).map(|push| push.clock).min().unwrap();
+    assert!(zero - last >= INTERVAL.as_micros() as i64 - 50_000, "only {} µs between", zero - last);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_is_kept_while_many_change_and_each_request_is_full() {
+    let traits = Traits { batch_max: 10, ..Traits::plain() };
+    let limits = vec![limit(10, SECOND, 2)];
+    let (hub, shop) = rig(Scripted { traits, limits, push_limits: vec!["stock"], ..Scripted::plain() }, "").await;
+    let mut listed = Vec::new();
+    for n in 0..100 {
+        listed.push(format!("S-{n}"));
+        hub.sell_at_shop(&listed[n], 9, None, json!({})).await;
+    }
+    hub.settled(60 * SECOND).await;
+    let before = shop.pushes().len();
+    let counts: Vec<serde_json::Value> = listed.iter().map(|sku| json!({"sku": sku, "count": 7})).collect();
+    assert_eq!(hub.admin("POST", "/v1/admin/counts", Some(json!({ "counts": counts }))).await.status, 200);
+    hub.settled(60 * SECOND).await;
+    let since = shop.pushes().split_off(before);
+    assert_eq!(since.len(), 10, "a hundred in tens");
+    let all = shop.pushes();
+    for start in &all {
+        let within = all.iter().filter(|push| (start.at..start.at + 990).contains(&push.at)).count();
+        assert!(within <= 10, "{within} within a second");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patience_asked_for_by_a_status_of_its_own_is_had() {
+    // Yandex: 420, and until when as a date.
+    let reads = LimitHeaders { reset_rfc822: Some("X-RateLimit-Resource-Until"), ..LimitHeaders::default() };
+    let limits = vec![Limit { throttle_status: vec![420], reads, ..limit(600, 60 * SECOND, 600) }];
+    let (hub, shop) = rig(Scripted { limits, push_limits: vec!["stock"], ..Scripted::plain() }, "").await;
+    hub.sell_at_shop("A", 9, None, json!({})).await;
+    hub.is_synced("A").await;
+    let until = stockhub::domain::time::Timestamp::from_seconds(hub.context.kit.clock.now().seconds() + 3);
+    let text = rfc822(until);
+    let mut once = true;
+    shop.script(move |seen, _| {
+        let refuse = seen.is_push() && std::mem::take(&mut once);
+        refuse.then(|| {
+            let headers = vec![("x-ratelimit-resource-until", text.clone())];
+            Reply::Answer { status: 420, headers, body: "".into() }.into()
+        })
+    });
+    hub.store_sells("A", 1).await;
+    hub.until("it was asked to wait", async || hub.metric("api_calls_total{marketplace=\"shop\",purpose=\"push\"}").await == 2.0)
+        .await;
+    hub.store_sells("A", 1).await;
+    hub.is_synced("A").await;
+    let pushes = shop.pushes();
+    assert_eq!(pushes.len(), 3, "{pushes:?}");
+    assert!(pushes[2].clock >= until.micros(), "it came {} µs too early", until.micros() - pushes[2].clock);
+    assert_eq!(shop.shows("A"), Some(7));
+    assert_eq!(hub.metric("circuit_open{marketplace=\"shop\"}").await, 0.0);
+    hub.stop().await;
+}
+
+fn rfc822(at: stockhub::domain::time::Timestamp) -> String {
+    let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = at.to_string();
+    let month: usize = text[5..7].parse().unwrap();
+    let day = days[usize::try_from(at.seconds().div_euclid(86_400).rem_euclid(7)).unwrap()];
+    format!("{day}, {} {} {} {} GMT", &text[8..10], months[month - 1], &text[..4], &text[11..19])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_costs_ten_slows_the_rest_down() {
+    // Wildberries: a 409 counts as ten of the budget.
+    let costs = vec![Cost { from: 409, to: 409, requests: 10 }];
+    let limits = vec![Limit { costs, ..limit(1_200, 60 * SECOND, 20) }];
+    let (hub, shop) = rig(Scripted { limits, push_limits: vec!["stock"], ..Scripted::plain() }, "").await;
+    for sku in ["A", "B", "C", "D"] {
+        hub.sell_at_shop(sku, 9, None, json!({})).await;
+    }
+    hub.settled(30 * SECOND).await;
+    // Time for a full bucket: twenty at once.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    shop.script(|seen, _| (seen.is_push() && seen.stocks()[0].0 != "D").then(|| Reply::status(409).into()));
+    for sku in ["A", "B", "C", "D"] {
+        hub.store_sells(sku, 1).await;
+    }
+    hub.until("D is told", async || shop.shows("D") == Some(8)).await;
+    let pushes = shop.pushes();
+    let (first, last) = (&pushes[4], pushes.last().unwrap());
+    // Three refusals cost thirty of the twenty that were saved: at twenty a second the next leaves half a second later.
+    assert!(last.at - first.at >= 300, "only {} ms", last.at - first.at);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_that_is_too_early_waits_alone() {
+    let traits = Traits { batch_max: 10, ..Traits::plain() };
+    let (hub, shop) = rig(Scripted { reads: Reads::Each, traits, ..Scripted::plain() }, "").await;
+    for sku in ["A", "B"] {
+        hub.sell_at_shop(sku, 9, None, json!({})).await;
+    }
+    hub.settled(30 * SECOND).await;
+    let mut refused = 0;
+    shop.script(move |seen, stocks| {
+        if !seen.is_push() {
+            return None;
+        }
+        let rows: Vec<serde_json::Value> = seen
+            .stocks()
+            .into_iter()
+            .map(|(sku, stock)| {
+                if sku == "A" && refused < 3 {
+                    refused += 1;
+                    return json!({"sku": sku, "code": "busy"});
+                }
+                stocks.insert(sku.clone(), stock);
+                json!({ "sku": sku })
+            })
+            .collect();
+        Some(Reply::json(200, &json!({ "results": rows })).into())
+    });
+    let counts = json!({"counts": [{"sku": "A", "count": 4}, {"sku": "B", "count": 4}]});
+    assert_eq!(hub.admin("POST", "/v1/admin/counts", Some(counts)).await.status, 200);
+    hub.settled(30 * SECOND).await;
+    assert_eq!((shop.shows("A"), shop.shows("B")), (Some(4), Some(4)));
+    let of = |sku: &str| shop.pushes().iter().filter(|push| push.stocks().contains(&(sku.to_owned(), 4))).count();
+    assert_eq!((of("A"), of("B")), (4, 1));
+    hub.stop().await;
+}
