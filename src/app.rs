@@ -43,6 +43,7 @@ use crate::realtime::{Engine, RealtimeSettings};
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
 use crate::supervisor::{Job, Kind, Supervisor};
+use crate::sync::{Sync, Way};
 use crate::telemetry::Metrics;
 use crate::workers::{More, Workers};
 
@@ -178,6 +179,8 @@ impl App {
         workers.start(async move { supervisor.run(stop_supervising).await });
         let (callers, stop_keeping) = (context.callers.clone(), workers.stopping().clone());
         workers.start(async move { callers.keep(stop_keeping).await });
+        let (sync, stop_reading) = (reading(&context), workers.stopping().clone());
+        workers.start(async move { sync.run(stop_reading).await });
         let (writer, retention) = (context.writer.clone(), publisher.limits.retention);
         let stop_publishing = workers.stopping().clone();
         workers.start(async move { publisher.run(stop_publishing).await });
@@ -269,6 +272,7 @@ pub fn kit(settings: &Settings, surroundings: Surroundings) -> Kit {
         metrics: Arc::new(Metrics::new()),
         keys: Keys::default(),
         pulse: Pulse::default(),
+        bells: crate::sync::Bells::default(),
         replaying: Arc::default(),
         rejected: RejectedList::new(ingest.rejected_kept),
         limits: Limits {
@@ -419,6 +423,13 @@ async fn purge_events(writer: &Writer, retention: Duration) -> More {
             More::Later
         }
     }
+}
+
+/// What reads from marketplaces.
+fn reading(context: &Context) -> Arc<Sync> {
+    let Context { kit, db, writer, callers, workers, settings, .. } = context;
+    let way = Way { kit: kit.clone(), callers: callers.clone() };
+    Arc::new(Sync::new(kit.clone(), db.clone(), writer.clone(), way, workers.clone(), settings.sync.clone()))
 }
 
 /// What nobody waits for: old bodies go, and silent sources are noticed.

@@ -1,11 +1,13 @@
 //! stockhub: one true inventory between many marketplaces, live in every shopper's browser.
 //!
 //! In reading order: what the words mean (`domain`), the story of a stock change (`pipeline`), what differs per marketplace
-//! (`marketplaces`), how it is called (`caller`), what is remembered (`db`), how shoppers learn it (`realtime`), the doors (`http`, `cli`).
+//! (`marketplaces`), how it is called (`caller`), what is read from it (`sync`), what is remembered (`db`), how shoppers learn it
+//! (`realtime`), the doors (`http`, `cli`).
 #![recursion_limit = "256"]
 
 pub mod domain;
 pub mod pipeline;
+pub mod sync;
 pub mod marketplaces;
 pub mod caller;
 pub mod db;

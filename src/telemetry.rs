@@ -1,5 +1,6 @@
 //! Logs and figures. The registry is a value: several hubs can live in one test process.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -23,14 +24,14 @@ struct PushLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct CallLabels {
+struct MarketplaceLabels {
     marketplace: String,
-    purpose: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct MarketplaceLabels {
+struct CallLabels {
     marketplace: String,
+    purpose: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -46,6 +47,11 @@ pub struct Metrics {
     push_seconds: Family<MarketplaceLabels, Histogram>,
     push_leaves_seconds: Family<MarketplaceLabels, Histogram>,
     circuit_open: Family<MarketplaceLabels, Gauge>,
+    polls: Family<MarketplaceLabels, Counter>,
+    poll_orders: Family<MarketplaceLabels, Counter>,
+    poll_found_missing: Family<MarketplaceLabels, Counter>,
+    accuracy: Family<MarketplaceLabels, Gauge<f64, AtomicU64>>,
+    drift_rate: Family<MarketplaceLabels, Gauge<f64, AtomicU64>>,
     dirty_listings: Family<MarketplaceLabels, Gauge>,
     dirty_oldest_seconds: Family<MarketplaceLabels, Gauge>,
     dead_letters: Family<StatusLabels, Gauge>,
@@ -80,6 +86,11 @@ impl Metrics {
             push_seconds: Family::new_with_constructor(seconds),
             push_leaves_seconds: Family::new_with_constructor(seconds),
             circuit_open: Family::default(),
+            polls: Family::default(),
+            poll_orders: Family::default(),
+            poll_found_missing: Family::default(),
+            accuracy: Family::default(),
+            drift_rate: Family::default(),
             dirty_listings: Family::default(),
             dirty_oldest_seconds: Family::default(),
             dead_letters: Family::default(),
@@ -108,6 +119,11 @@ impl Metrics {
         r.register("push_seconds", "Request to answer", self.push_seconds.clone());
         r.register("push_leaves_seconds", "Wanted to sent", self.push_leaves_seconds.clone());
         r.register("circuit_open", "1 while a marketplace is given rest", self.circuit_open.clone());
+        r.register("polls", "Polls of orders", self.polls.clone());
+        r.register("poll_orders", "Orders or changes of orders that a poll found", self.poll_orders.clone());
+        r.register("poll_found_missing", "Of these, how many a webhook should have told", self.poll_found_missing.clone());
+        r.register("reconciliation_accuracy", "Share of compared listings that showed what was expected", self.accuracy.clone());
+        r.register("reconciliation_drift_rate", "Share of compared listings that did not", self.drift_rate.clone());
         r.register("dirty_listings", "Listings that are to be told", self.dirty_listings.clone());
         r.register("dirty_oldest_seconds", "How long the oldest of them waits", self.dirty_oldest_seconds.clone());
         r.register("dlq_message_count", "Webhooks (by status) and events that need a person", self.dead_letters.clone());
@@ -133,6 +149,25 @@ impl Metrics {
     pub fn pushed(&self, marketplace: &str, outcome: &'static str, took: Duration) {
         self.pushes.get_or_create(&PushLabels { marketplace: marketplace.into(), outcome }).inc();
         self.push_seconds.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).observe(took.as_secs_f64());
+    }
+
+    pub fn polled(&self, marketplace: &str, new: usize, missing: usize) {
+        let labels = || MarketplaceLabels { marketplace: marketplace.into() };
+        self.polls.get_or_create(&labels()).inc();
+        self.poll_orders.get_or_create(&labels()).inc_by(new as u64);
+        self.poll_found_missing.get_or_create(&labels()).inc_by(missing as u64);
+    }
+
+    pub fn reconciled(&self, marketplace: &str, equal: i64, different: i64) {
+        let all = equal + different;
+        let share = |part: i64| if all == 0 { 0.0 } else { part as f64 / all as f64 };
+        let labels = || MarketplaceLabels { marketplace: marketplace.into() };
+        self.accuracy.get_or_create(&labels()).set(if all == 0 { 1.0 } else { share(equal) });
+        self.drift_rate.get_or_create(&labels()).set(share(different));
+    }
+
+    pub fn is_circuit_open(&self, marketplace: &str) -> bool {
+        self.circuit_open.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).get() == 1
     }
 
     pub fn api_call(&self, marketplace: &str, purpose: &'static str) {

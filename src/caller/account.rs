@@ -3,8 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::gate::{ACCOUNT, Gate, Ticket};
 use super::health::HealthBoard;
 use super::lease::{Busy, Fence, Lease};
@@ -28,7 +26,6 @@ pub struct Caller {
     /// Which ownership, of which adapter, the budgets belong to.
     loaded: tokio::sync::Mutex<Option<(Fence, &'static str)>>,
     tokens: Tokens,
-    poll_wanted: Notify,
     /// In which ownership what an earlier owner left under way was taken over.
     taken_over: Mutex<Option<Fence>>,
     pub health: HealthBoard,
@@ -84,7 +81,6 @@ impl Caller {
             lease,
             loaded: tokio::sync::Mutex::default(),
             tokens: Tokens::default(),
-            poll_wanted: Notify::new(),
             taken_over: Mutex::default(),
             health: HealthBoard::default(),
         }
@@ -141,12 +137,7 @@ impl Caller {
 
     /// Asks for a poll of its orders before long: an increase waits for one. Several asks are one.
     pub fn want_poll(&self) {
-        self.poll_wanted.notify_one();
-    }
-
-    /// Waits until somebody asked for a poll since it was waited for last.
-    pub async fn poll_wanted(&self) {
-        self.poll_wanted.notified().await;
+        self.shared().kit.bells.poll_now(self.id, self.now());
     }
 
     /// What is left of each budget, and until when one is closed.

@@ -2,9 +2,11 @@
 
 mod demo;
 mod explain;
+mod hub;
 mod output;
 mod serve;
 mod simulate;
+mod sync;
 mod tools;
 mod verify;
 mod webhook;
@@ -54,6 +56,12 @@ enum Command {
     },
     /// Why does a marketplace show this number? The allocation, step by step
     Explain(explain::ExplainArguments),
+    /// Read what a marketplace shows: all of it, or some products
+    Sync(sync::SyncArguments),
+    /// Hold what a marketplace shows against what is believed of it, and mend the differences as its policy says
+    Reconcile(sync::ReconcileArguments),
+    /// Is an account well, and what is to be done
+    Doctor(sync::DoctorArguments),
     /// Adapters of this program
     Adapters {
         #[command(subcommand)]
@@ -101,6 +109,9 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Verify { json, repair } => with_settings(&files, move |settings| verify::verify(settings, json, repair)).await,
         Command::Explain(arguments) => with_settings(&files, move |settings| explain::explain(settings, arguments)).await,
+        Command::Sync(arguments) => with_settings(&files, move |settings| sync::sync(settings, arguments)).await,
+        Command::Reconcile(arguments) => with_settings(&files, move |settings| sync::reconcile(settings, arguments)).await,
+        Command::Doctor(arguments) => with_settings(&files, move |settings| sync::doctor(settings, arguments)).await,
         Command::Adapters { command } => tools::adapters(&command),
         Command::Token { command } => with_settings(&files, move |settings| tools::token(settings, command)).await,
         Command::Webhook { command } => webhook::webhook(command).await,

@@ -21,8 +21,14 @@ statements! {
             (SELECT COUNT(*) FROM push_attempts a WHERE a.marketplace_id = m.id AND a.finished_at >= $1 AND a.finished_at < $2 \
                 AND a.outcome = 'applied') AS applied, \
             (SELECT COUNT(*) FROM marketplace_stock_history h WHERE h.marketplace_id = m.id AND h.created_at >= $1 \
-                AND h.created_at < $2) AS changes \
+                AND h.created_at < $2 AND (h.notes IS NULL OR h.notes <> 'observed')) AS changes \
         FROM marketplaces m WHERE m.kind <> 'storefront' ORDER BY m.code");
+    READS = both("SELECT m.code AS marketplace, c.purpose, CAST(SUM(c.calls) AS BIGINT) AS calls FROM api_calls c \
+            JOIN marketplaces m ON m.id = c.marketplace_id WHERE c.day >= $1 AND c.day <= $2 \
+        GROUP BY m.code, c.purpose ORDER BY m.code, c.purpose");
+    RECONCILED = both("SELECT m.code AS marketplace, s.counts FROM sync_logs s JOIN marketplaces m ON m.id = s.marketplace_id \
+        WHERE s.kind = 'reconciliation' AND s.status IN ('succeeded', 'partial') AND s.dry_run = FALSE \
+            AND s.started_at >= $1 AND s.started_at < $2 ORDER BY m.code LIMIT 10000");
     DELIVERIES = both("SELECT source, status, COUNT(*) AS count FROM marketplace_webhooks WHERE created_at >= $1 AND created_at < $2 \
         GROUP BY source, status ORDER BY source, status");
     EXPOSURE = both("SELECT (SELECT CAST(COALESCE(SUM(l.listed_stock), 0) AS BIGINT) FROM marketplace_products l \
@@ -97,4 +103,23 @@ pub async fn deliveries(conn: &mut Conn<'_>, from: Timestamp, before: Timestamp)
 
 pub async fn exposure(conn: &mut Conn<'_>) -> Result<Exposure, DbError> {
     fetch_one!(conn, EXPOSURE, Exposure)
+}
+
+row! {
+    #[derive(Clone, Debug)]
+    pub struct Reads {
+        pub marketplace: String,
+        pub purpose: String,
+        pub calls: i64,
+    }
+}
+
+/// Requests made to read something, by what for.
+pub async fn reads(conn: &mut Conn<'_>, first: &str, last: &str) -> Result<Vec<Reads>, DbError> {
+    fetch_all!(conn, READS, Reads, first, last)
+}
+
+/// The counts of every reconciliation that came to its end.
+pub async fn reconciled(conn: &mut Conn<'_>, from: Timestamp, before: Timestamp) -> Result<Vec<(String, String)>, DbError> {
+    fetch_all!(conn, RECONCILED, (String, String), from, before)
 }

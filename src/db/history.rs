@@ -10,6 +10,8 @@ use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
 statements! {
+    WAITING_OF = both("SELECT COUNT(*) FROM order_lines l JOIN orders o ON o.id = l.order_id \
+        WHERE l.product_id IS NULL AND o.marketplace_id = $1");
     PRODUCTS_COUNTED_AT = both("SELECT id, CASE WHEN last_counted_at > created_at THEN last_counted_at ELSE created_at END AS counted_at \
         FROM products WHERE id IN {ids $1}");
     PRODUCT_COUNTED = both("UPDATE products SET last_counted_at = $2 WHERE id = $1");
@@ -104,4 +106,9 @@ row! {
 
 pub async fn line(conn: &mut Conn<'_>, id: LineId) -> Result<Option<LinePlaceRow>, DbError> {
     fetch_optional!(conn, LINE_PLACE, LinePlaceRow, id)
+}
+
+/// How many order lines of a marketplace wait for their mapping.
+pub async fn count_waiting(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<i64, DbError> {
+    Ok(super::conn::fetch_one!(conn, WAITING_OF, (i64,), marketplace)?.0)
 }

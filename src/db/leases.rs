@@ -12,6 +12,7 @@ statements! {
             fence = leases.fence + (CASE WHEN leases.owner = excluded.owner THEN 0 ELSE 1 END) \
         WHERE leases.owner = excluded.owner OR leases.until < $4 \
         RETURNING fence");
+    LEASE_HELD = both("SELECT fence FROM leases WHERE name = $1 AND owner = $2 AND until > $3");
     LEASE_RELEASE = both("UPDATE leases SET until = 0 WHERE name = $1 AND owner = $2");
 }
 
@@ -28,4 +29,9 @@ pub async fn take(
 
 pub async fn release(conn: &mut Conn<'_>, name: &str, owner: &str) -> Result<(), DbError> {
     execute!(conn, LEASE_RELEASE, name, owner).map(drop)
+}
+
+/// Whether a lease is this owner's at that time.
+pub async fn is_held(conn: &mut Conn<'_>, name: &str, owner: &str, now: Timestamp) -> Result<bool, DbError> {
+    Ok(fetch_optional!(conn, LEASE_HELD, (i64,), name, owner, now)?.is_some())
 }

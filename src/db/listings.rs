@@ -23,6 +23,10 @@ statements! {
             JOIN marketplace_products l ON l.id = c.listing_id AND l.marketplace_id = {id 0} \
             WHERE l.state <> 'ended' AND c.units = 1 \
                 AND NOT EXISTS (SELECT 1 FROM listing_components o WHERE o.listing_id = l.id AND o.product_id <> p.id)");
+    // By what its marketplace calls it: from 10 on, the surer the name the lower.
+    LISTINGS_BY_REFS = both("SELECT {int 3} AS item, {int 4} AS way, l.id AS listing_id FROM {rows} \
+            JOIN listing_refs f ON f.marketplace_id = {id 0} AND f.name = {text 1} AND f.value = {text 2} \
+            JOIN marketplace_products l ON l.id = f.listing_id WHERE l.state <> 'ended'");
     // All listings that any of these products is part of, locked in one order.
     LISTINGS_LOCK_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
@@ -208,13 +212,18 @@ pub struct ItemQuery<'a> {
     pub marketplace_id: MarketplaceId,
     pub product_id: Option<&'a str>,
     pub sku: Option<&'a str>,
+    /// Names of the marketplace's own kind, the surest first.
+    pub refs: &'a [(String, String)],
 }
+
+/// The way of an item's first ref; the second has the next number.
+pub const BY_REF: i64 = 10;
 
 row! {
     pub struct Resolved {
         /// Index of the query.
         pub item: i64,
-        /// 1 by the marketplace's product id, 2 by its SKU, 3 by ours.
+        /// 1 by the marketplace's product id, 2 by its SKU, 3 by ours, from `BY_REF` on by its refs.
         pub way: i64,
         pub listing_id: ListingId,
     }
@@ -230,7 +239,19 @@ pub async fn resolve(conn: &mut Conn<'_>, items: &[ItemQuery<'_>]) -> Result<Vec
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    fetch_all!(conn, LISTINGS_RESOLVE, Resolved, rows.finish())
+    let mut found = fetch_all!(conn, LISTINGS_RESOLVE, Resolved, rows.finish())?;
+    let mut rows = Rows::new();
+    for (index, item) in items.iter().enumerate() {
+        for (way, (name, value)) in (BY_REF..).zip(item.refs) {
+            rows.push(|r| {
+                r.id(item.marketplace_id).text(name).text(value).int(index as i64).int(way);
+            });
+        }
+    }
+    if !rows.is_empty() {
+        found.extend(fetch_all!(conn, LISTINGS_BY_REFS, Resolved, rows.finish())?);
+    }
+    Ok(found)
 }
 
 pub async fn lock_of_products(

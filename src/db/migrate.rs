@@ -47,6 +47,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0006_write_path.sql"),
         postgres: include_str!("../../migrations/postgres/0006_write_path.sql"),
     },
+    Pair {
+        number: 7,
+        name: "sync",
+        sqlite: include_str!("../../migrations/sqlite/0007_sync.sql"),
+        postgres: include_str!("../../migrations/postgres/0007_sync.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

@@ -25,8 +25,10 @@ pub mod leases;
 pub mod listings;
 pub mod marketplaces;
 pub mod movements;
+pub mod observations;
 pub mod orders;
 pub mod places;
+pub mod polls;
 pub mod products;
 pub mod push_checks;
 pub mod pushes;
@@ -35,6 +37,7 @@ pub mod rules;
 pub mod sales;
 pub mod secrets;
 pub mod sinks;
+pub mod sync;
 pub mod timeline;
 pub mod tokens;
 pub mod users;
@@ -348,8 +351,10 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         listings::ALL,
         marketplaces::ALL,
         movements::ALL,
+        observations::ALL,
         orders::ALL,
         places::ALL,
+        polls::ALL,
         products::ALL,
         push_checks::ALL,
         pushes::ALL,
@@ -357,6 +362,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         sales::ALL,
         secrets::ALL,
         sinks::ALL,
+        sync::ALL,
         rules::ALL,
         timeline::ALL,
         tokens::ALL,

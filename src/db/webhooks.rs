@@ -10,9 +10,9 @@ use uuid::Uuid;
 statements! {
     // The unique key decides who was first; the rows that come back are the new ones.
     WEBHOOKS_INSERT_ONCE = both("INSERT INTO marketplace_webhooks (id, marketplace_id, source, event_type, event_key, explicit_id, \
-            body_hash, payload, headers, signature, key_id, status, error_code, error_message, occurred_at, created_at) \
+            body_hash, payload, headers, signature, key_id, status, error_code, error_message, occurred_at, created_at, initial) \
         SELECT {id 0}, {id 1}, {text 2}, {text 3}, {text 4}, {bool 5}, {bytes 6}, {bytes 7}, {text 8}, {text 9}, {text 10}, {text 11}, \
-            {text 12}, {text 13}, {int 14}, {int 15} FROM {rows} WHERE TRUE \
+            {text 12}, {text 13}, {int 14}, {int 15}, {bool 16} FROM {rows} WHERE TRUE \
         ON CONFLICT (marketplace_id, event_key) DO NOTHING RETURNING id");
     // One row per key: of several that match, an update takes only one.
     WEBHOOKS_COUNT_DUPLICATES = both("UPDATE marketplace_webhooks AS w SET duplicates = w.duplicates + {int 2} \
@@ -23,10 +23,10 @@ statements! {
         FROM {rows} WHERE w.id = {id 0}");
     // What was written as processed a moment ago and is: its state, and so every index over states, stays as it is.
     WEBHOOKS_DONE = both("UPDATE marketplace_webhooks AS w SET effect = {text 1}, processed_at = {int 2} FROM {rows} WHERE w.id = {id 0}");
-    // Oldest first within a marketplace.
-    WEBHOOKS_DUE = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, retry_count, occurred_at, \
-            created_at FROM marketplace_webhooks \
-        WHERE status IN ('pending', 'retry') AND (next_attempt_at IS NULL OR next_attempt_at <= $1) ORDER BY created_at, id LIMIT $2 {for update}");
+    // Oldest first within a marketplace. Hints wait for their order to be fetched, which is another's work.
+    WEBHOOKS_DUE = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, initial, retry_count, \
+            occurred_at, created_at FROM marketplace_webhooks \
+        WHERE status IN ('pending', 'retry') AND error_code IS DISTINCT FROM 'hint' AND (next_attempt_at IS NULL OR next_attempt_at <= $1) ORDER BY created_at, id LIMIT $2 {for update}");
     // One is enough to know.
     WEBHOOKS_WAITING = both("SELECT id FROM marketplace_webhooks WHERE status IN ('pending', 'retry') AND marketplace_id = $1 LIMIT 1");
     WEBHOOKS_PAGE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
@@ -39,7 +39,7 @@ statements! {
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id WHERE w.id = $1");
     // One row that waits for a mapping, as it would be tried again.
-    WEBHOOK_UNMAPPED = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, retry_count, \
+    WEBHOOK_UNMAPPED = both("SELECT id, marketplace_id, source, event_type, event_key, payload, headers, status, error_code, initial, retry_count, \
             occurred_at, created_at FROM marketplace_webhooks WHERE id = $1 AND error_code = 'unmapped' AND status IN ('unmapped', 'pending')");
     WEBHOOK_BODY = both("SELECT payload, headers FROM marketplace_webhooks WHERE id = $1");
     WEBHOOKS_BY_STATUS = both("SELECT status, COUNT(*) FROM marketplace_webhooks WHERE status IN ('failed', 'unmapped') GROUP BY status");
@@ -75,6 +75,8 @@ pub struct NewWebhook<'a> {
     pub error_code: Option<&'a str>,
     pub error_message: Option<&'a str>,
     pub occurred_at: Option<Timestamp>,
+    /// Read by the account's first look at its past.
+    pub initial: bool,
 }
 
 pub async fn insert_once(conn: &mut Conn<'_>, new: &[NewWebhook<'_>], now: Timestamp) -> Result<Vec<WebhookId>, DbError> {
@@ -84,6 +86,7 @@ pub async fn insert_once(conn: &mut Conn<'_>, new: &[NewWebhook<'_>], now: Times
             r.id(w.id).id(w.marketplace_id).text(w.source).text(w.event_type).text(w.event_key).bool(w.explicit_id);
             r.bytes(w.body_hash).bytes(w.payload).text(w.headers).opt_text(w.signature).opt_text(w.key_id).text(w.status);
             r.opt_text(w.error_code).opt_text(w.error_message).opt_int(w.occurred_at.map(Timestamp::micros)).int(now.micros());
+            r.bool(w.initial);
         });
     }
     let inserted = fetch_all!(conn, WEBHOOKS_INSERT_ONCE, (WebhookId,), rows.finish())?;
@@ -158,6 +161,7 @@ row! {
         pub headers: String,
         pub status: String,
         pub error_code: Option<String>,
+        pub initial: bool,
         pub retry_count: i64,
         pub occurred_at: Option<Timestamp>,
         pub created_at: Timestamp,

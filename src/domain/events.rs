@@ -97,7 +97,13 @@ pub enum Payload {
         updated_by: String,
     },
     #[serde(rename_all = "camelCase")]
-    InventoryUpdateFailed { sku: String, requested: i64, available: i64, order_id: Option<String>, reason: &'static str },
+    InventoryUpdateFailed {
+        sku: String,
+        requested: i64,
+        available: i64,
+        order_id: Option<String>,
+        reason: &'static str,
+    },
     #[serde(rename_all = "camelCase")]
     ProductUpdated {
         product_id: ProductId,
@@ -107,11 +113,43 @@ pub enum Payload {
         updated_at: Timestamp,
     },
     #[serde(rename_all = "camelCase")]
-    Stock { product_id: ProductId, sku: String, available: i64, threshold: i64 },
+    Stock {
+        product_id: ProductId,
+        sku: String,
+        available: i64,
+        threshold: i64,
+    },
     #[serde(rename_all = "camelCase")]
-    Oversold { product_id: ProductId, sku: String, available: i64, units: i64, orders: Vec<String> },
+    Oversold {
+        product_id: ProductId,
+        sku: String,
+        available: i64,
+        units: i64,
+        orders: Vec<String>,
+    },
     #[serde(rename_all = "camelCase")]
-    Marketplace { marketplace: String, reason: String },
+    Marketplace {
+        marketplace: String,
+        reason: String,
+    },
+    Drift(Drift),
+}
+
+/// A marketplace that shows another number than we believed, found twice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    pub product_id: ProductId,
+    pub sku: String,
+    pub marketplace: String,
+    /// What the marketplace calls it.
+    pub listing: String,
+    pub expected: i64,
+    pub observed: i64,
+    /// Suspected.
+    pub cause: &'static str,
+    /// What was done about it.
+    pub decision: &'static str,
 }
 
 /// The body of a delivery. The same event has the same bytes at every try.

@@ -12,5 +12,6 @@ pub mod listing;
 pub mod rule;
 pub mod allocation;
 pub mod alerts;
+pub mod cron;
 pub mod events;
 pub mod retry;

@@ -12,7 +12,7 @@ use super::extract::Params;
 use super::problem::{FieldError, Problem};
 use crate::ask;
 use crate::context::Context;
-use crate::db::analytics::{self, Calls, Deliveries, Exposure, GroupBy, SalesGroup};
+use crate::db::analytics::{self, Calls, Deliveries, Exposure, GroupBy, Reads, SalesGroup};
 use crate::domain::money::{Currency, Money};
 use crate::domain::time::Timestamp;
 
@@ -76,7 +76,9 @@ impl From<&SalesGroup> for SalesShape {
     }
 }
 
-type Found = (Vec<SalesGroup>, Vec<SalesGroup>, Vec<Calls>, Vec<Deliveries>, Exposure);
+/// What was read, and how reconciliations ended.
+type Reading = (Vec<Reads>, Vec<(String, String)>);
+type Found = (Vec<SalesGroup>, Vec<SalesGroup>, Vec<Calls>, Vec<Deliveries>, Exposure, Reading);
 
 #[utoipa::path(get, path = "/v1/admin/analytics", tag = "analytics", params(AnalyticsParams), security(("token" = [])),
     responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure; the rows alone as CSV", body = Object),
@@ -91,12 +93,14 @@ pub(super) async fn show(
     let span = Span::of(&params.0, ctx.kit.clock.now())?;
     let by = group_by(params.0.group_by.as_deref().unwrap_or(""))?;
     let most = ROWS_MAX as i64;
-    let (rows, totals, calls, deliveries, exposure) = ask!(ctx, Found, [span: Span = span.clone(), by: GroupBy = by, most: i64 = most] |conn| {
+    let (rows, totals, calls, deliveries, exposure, (reads, reconciled)) = ask!(ctx, Found, [span: Span = span.clone(), by: GroupBy = by, most: i64 = most] |conn| {
         let rows = analytics::sales(conn, &span.first, &span.last, by, most + 1).await?;
         let totals = analytics::sales(conn, &span.first, &span.last, GroupBy::default(), most).await?;
         let calls = analytics::calls(conn, span.from, span.before).await?;
         let deliveries = analytics::deliveries(conn, span.from, span.before).await?;
-        Ok((rows, totals, calls, deliveries, analytics::exposure(conn).await?))
+        let reads = analytics::reads(conn, &span.first, &span.last).await?;
+        let reading = (reads, analytics::reconciled(conn, span.from, span.before).await?);
+        Ok((rows, totals, calls, deliveries, analytics::exposure(conn).await?, reading))
     })?;
     if rows.len() > ROWS_MAX {
         return Err(Problem::field("from", format!("gives more than {ROWS_MAX} rows: ask for fewer days, or group by less")));
@@ -116,6 +120,8 @@ pub(super) async fn show(
         "rows": shapes,
         "totals": totals.iter().map(SalesShape::from).collect::<Vec<_>>(),
         "api_calls": api_calls(&calls),
+        "reads": read(&reads),
+        "reconciliation": drift(&reconciled),
         "deliveries": came_in(&deliveries),
         "exposure": { "shown": exposure.shown, "available": exposure.available, "ratio": ratio(exposure.shown, exposure.available) },
     })))
@@ -212,6 +218,38 @@ fn api_calls(calls: &[Calls]) -> Value {
     let sum = |pick: fn(&Calls) -> i64| calls.iter().map(pick).sum::<i64>();
     let (made, changes) = (sum(|c| c.calls), sum(|c| c.changes));
     json!({"made": made, "listing_changes": changes, "saved": (changes - made).max(0), "by_marketplace": list})
+}
+
+/// Requests that read something; polls of orders apart, they are not what hourly polling of every listing would have been.
+fn read(reads: &[Reads]) -> Value {
+    let mut purposes: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut places: BTreeMap<&str, BTreeMap<&str, i64>> = BTreeMap::new();
+    for r in reads {
+        *purposes.entry(&r.purpose).or_default() += r.calls;
+        *places.entry(&r.marketplace).or_default().entry(&r.purpose).or_default() += r.calls;
+    }
+    let of = |wanted: &[&str]| wanted.iter().filter_map(|name| purposes.get(name)).sum::<i64>();
+    let (orders, total) = (of(&["poll", "statuses", "hint"]), purposes.values().sum::<i64>());
+    json!({"orders": orders, "stock": total - orders, "by_purpose": purposes, "by_marketplace": places})
+}
+
+/// How often marketplaces showed what was expected.
+fn drift(runs: &[(String, String)]) -> Value {
+    let mut places: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
+    for (marketplace, counts) in runs {
+        let counts: Value = serde_json::from_str(counts).unwrap_or(Value::Null);
+        let count = |name: &str| counts[name].as_i64().unwrap_or(0);
+        let sum = places.entry(marketplace).or_default();
+        *sum = (sum.0 + 1, sum.1 + count("equal"), sum.2 + count("discrepancies"));
+    }
+    let show = |(runs, equal, different): (i64, i64, i64)| {
+        json!({"runs": runs, "equal": equal, "discrepancies": different, "accuracy": ratio(equal, equal + different),
+            "drift_rate": ratio(different, equal + different)})
+    };
+    let all = places.values().fold((0, 0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2));
+    let mut shown = show(all);
+    shown["by_marketplace"] = places.into_iter().map(|(code, sum)| (code.to_owned(), show(sum))).collect();
+    shown
 }
 
 fn came_in(deliveries: &[Deliveries]) -> Value {

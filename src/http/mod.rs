@@ -14,6 +14,7 @@ pub(crate) mod client;
 mod dashboard;
 mod demo;
 mod described;
+mod doctor;
 mod events;
 mod health;
 mod listings;
@@ -31,11 +32,13 @@ mod products;
 mod reservations;
 mod repair;
 mod rules;
+mod reconciliations;
 mod same_site;
 mod serve;
 mod sinks;
 mod storefront_keys;
 mod stock;
+mod sync;
 mod tasks;
 mod timeline;
 mod tokens;
@@ -62,6 +65,7 @@ pub use tokens::CreateToken;
 pub fn configure(cfg: &mut ServiceConfig) {
     doors(cfg);
     goods(cfg);
+    readings(cfg);
     operations(cfg);
     channels(cfg);
     people(cfg);
@@ -118,6 +122,22 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/tasks", "GET", [get().to(tasks::list)]))
         .service(at("/v1/admin/listings/{id}/pushed", "POST", [post().to(tasks::pushed)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
+}
+
+/// What marketplaces are asked, and what came of it.
+fn readings(cfg: &mut ServiceConfig) {
+    cfg.service(at("/v1/admin/sync", "POST", [post().to(sync::start)]))
+        .service(at("/v1/admin/sync-logs", "GET", [get().to(sync::list)]))
+        .service(at("/v1/admin/sync-logs/{id}", "GET", [get().to(sync::get)]))
+        .service(at("/v1/admin/listings/{id}/refresh", "POST", [post().to(sync::refresh)]))
+        .service(at(
+            "/v1/admin/reconciliations",
+            "GET, POST",
+            [get().to(reconciliations::list), post().to(reconciliations::start)],
+        ))
+        .service(at("/v1/admin/reconciliations/{id}/approve", "POST", [post().to(reconciliations::approve)]))
+        .service(at("/v1/admin/reconciliations/{id}", "GET", [get().to(reconciliations::get)]))
+        .service(at("/v1/admin/marketplaces/{code}/doctor", "POST", [post().to(doctor::examine)]));
 }
 
 /// What came in, what went out, what needs a person, and who may do what.

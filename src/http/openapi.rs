@@ -33,6 +33,8 @@ use crate::context::Context;
         super::login::set_up, super::login::log_in, super::login::log_out, super::login::show_me, super::login::change_password,
         super::users::list, super::users::create, super::users::change, super::users::remove, super::users::sessions,
         super::users::end_session, super::storefront_keys::list, super::storefront_keys::create, super::storefront_keys::revoke,
+        super::sync::start, super::sync::list, super::sync::get, super::sync::refresh, super::reconciliations::start,
+        super::reconciliations::list, super::reconciliations::get, super::reconciliations::approve, super::doctor::examine,
         super::health::alive, super::health::ready, super::health::metrics, serve
     ),
     modifiers(&Schemes, &SecondNames)

@@ -75,6 +75,10 @@ pub struct Policy {
     pub count_unpaid: Option<bool>,
     /// Who is right when it shows another number than expected.
     pub drift_policy: DriftPolicy,
+    /// How often its orders (of one that only tells its numbers: those) are read, where the seller says so.
+    pub poll_every: Option<Duration>,
+    /// Instead of the hub's schedule.
+    pub reconcile_every: Option<Duration>,
     pub rule: Rule,
 }
 

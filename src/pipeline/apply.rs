@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use self::absolute::Seen;
 use super::Tx;
-use super::log::Logged;
+use super::log::{self, Logged};
 use super::orders_book::{Book, OrderKey};
 use super::working::{Cause, Working};
 use crate::breakage::{self, Breakage};
@@ -28,7 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::marketplaces::{Connection, Door, Incoming, StockFeed, Verdict};
 
 /// Applies a group of new log rows and writes down what became of each.
-pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
+pub(crate) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
     if list.is_empty() {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(super) async fn logged(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbE
 }
 
 /// The same for one row, which may be poison: its failure is written down, and the log keeps it for another try.
-pub(super) async fn one_by_itself(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
+pub(crate) async fn one_by_itself(tx: &mut Tx<'_>, list: Vec<Logged>) -> Result<(), DbError> {
     let [one] = &list[..] else { return logged(tx, list).await };
     let (id, retry_count) = (one.id, one.retry_count);
     db::savepoint(&mut tx.conn).await?;
@@ -101,7 +101,7 @@ impl super::writer::Command for ApplyDue {
 /// A logged row was verified when it came in; its bytes are read again by the adapter of today. What still cannot be used is
 /// settled as that: it must neither count as done nor stay in line for ever.
 fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult> {
-    let PendingWebhook { id, event_key, created_at: received_at, retry_count, .. } = row;
+    let PendingWebhook { id, event_key, created_at: received_at, retry_count, initial, .. } = row;
     let (source, parked) = (source(&row.source), row.error_code.as_deref() == Some("unmapped"));
     let settled = |status, error_code, error_message| WebhookResult {
         id,
@@ -122,10 +122,12 @@ fn read_again(tx: &Tx<'_>, row: PendingWebhook) -> Result<Logged, WebhookResult>
     match reading.verdict {
         Verdict::Facts(facts) => {
             let fresh = false;
-            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, fresh, parked, initial: false })
+            Ok(Logged { id, connection, event_key, source, facts, received_at, retry_count, fresh, parked, initial })
         }
         Verdict::Ignored => Err(settled("ignored", None, None)),
-        Verdict::Hint { .. } => Err(settled("failed", Some("hint-only"), Some("the order is to be fetched".into()))),
+        // Waits again, for who fetches orders.
+        Verdict::Hint { .. } if log::can_be_followed(&connection) => Err(settled("retry", Some(log::HINT), None)),
+        Verdict::Hint { .. } => Err(settled("failed", Some("hint-only"), Some(log::NOT_FOLLOWED.into()))),
         Verdict::Failed(error) => Err(settled("failed", Some(error.code), Some(error.message))),
     }
 }
@@ -288,8 +290,10 @@ async fn resolve(tx: &mut Tx<'_>, list: &[Logged]) -> Result<HashMap<(usize, usi
             places.push(place);
             queries.push(ItemQuery {
                 marketplace_id: logged.connection.id,
-                product_id: item.product_id.as_deref(),
+                // The surest name is also what a listing without refs is called.
+                product_id: item.product_id.as_deref().or(item.refs.first().map(|(_, value)| value.as_str())),
                 sku: item.sku.as_deref(),
+                refs: &item.refs,
             });
         }
     }
@@ -302,8 +306,16 @@ async fn resolve(tx: &mut Tx<'_>, list: &[Logged]) -> Result<HashMap<(usize, usi
     Ok(places.into_iter().zip(ways).map(|(place, ways)| (place, judge(ways))).collect())
 }
 
-/// By the marketplace's own id, then by SKU. Where the two name different listings, nobody guesses.
+/// By the marketplace's own names, the first that a listing bears; else by its id, then by SKU. Where these name different
+/// listings, nobody guesses.
 fn judge(ways: Vec<(i64, ListingId)>) -> Resolution {
+    if let Some(surest) = ways.iter().map(|(way, _)| *way).filter(|way| *way >= listings::BY_REF).min() {
+        let by_ref: BTreeSet<ListingId> = ways.iter().filter(|(way, _)| *way == surest).map(|(_, id)| *id).collect();
+        return match by_ref.first() {
+            Some(id) if by_ref.len() == 1 => Resolution::Listing(*id),
+            _ => Resolution::Unmapped,
+        };
+    }
     let by_id = ways.iter().find(|(way, _)| *way == 1).map(|(_, id)| *id);
     let by_sku: BTreeSet<ListingId> = match ways.iter().filter(|(way, _)| *way == 2).map(|(_, id)| *id).collect::<BTreeSet<_>>() {
         own if !own.is_empty() => own,

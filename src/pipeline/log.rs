@@ -77,13 +77,7 @@ pub(super) async fn record(tx: &mut Tx<'_>, arrivals: &[&Arrival]) -> Result<Rec
 
 fn row<'a>(id: WebhookId, arrival: &'a Arrival) -> NewWebhook<'a> {
     let reading = arrival.reading();
-    let (status, code, message) = match &reading.verdict {
-        // It is applied in the transaction that logs it, or nothing of both stands: what is done need not be marked as waiting.
-        Verdict::Facts(_) => ("processed", None, None),
-        Verdict::Ignored => ("ignored", None, None),
-        Verdict::Hint { .. } => ("failed", Some("hint-only"), Some("the order is to be fetched")),
-        Verdict::Failed(error) => ("failed", Some(error.code), Some(error.message.as_str())),
-    };
+    let (status, code, message) = first_status(arrival.connection(), &reading.verdict);
     NewWebhook {
         id,
         marketplace_id: arrival.connection().id,
@@ -100,7 +94,33 @@ fn row<'a>(id: WebhookId, arrival: &'a Arrival) -> NewWebhook<'a> {
         error_code: code,
         error_message: message,
         occurred_at: reading.occurred_at,
+        initial: false,
     }
+}
+
+/// What a row is when it is written: applied in the same transaction, or to wait, or done with.
+pub(super) fn first_status<'a>(
+    connection: &Connection,
+    verdict: &'a Verdict,
+) -> (&'static str, Option<&'static str>, Option<&'a str>) {
+    match verdict {
+        // It is applied in the transaction that logs it, or nothing of both stands: what is done need not be marked as waiting.
+        Verdict::Facts(_) => ("processed", None, None),
+        Verdict::Ignored => ("ignored", None, None),
+        Verdict::Hint { .. } if can_be_followed(connection) => ("pending", Some(HINT), None),
+        Verdict::Hint { .. } => ("failed", Some("hint-only"), Some(NOT_FOLLOWED)),
+        Verdict::Failed(error) => ("failed", Some(error.code), Some(error.message.as_str())),
+    }
+}
+
+/// The error code of rows that wait until their order is fetched.
+pub const HINT: &str = "hint";
+pub(super) const NOT_FOLLOWED: &str = "it only says which order changed, and this marketplace cannot be asked for it";
+
+/// Whether an order that a message only names can be read from its marketplace.
+pub(super) fn can_be_followed(connection: &Connection) -> bool {
+    let abilities = connection.adapter.traits().abilities;
+    abilities.order || abilities.orders.is_some()
 }
 
 struct Known {

@@ -23,6 +23,7 @@ pub mod silence;
 pub mod normalise;
 pub mod writer;
 pub mod log;
+pub mod polled;
 pub mod apply;
 pub mod orders_book;
 mod posting;
@@ -74,6 +75,8 @@ pub struct Kit {
     pub keys: keys::Keys,
     pub rejected: rejected::RejectedList,
     pub pulse: silence::Pulse,
+    /// Who asks that an account's orders be read now.
+    pub bells: crate::sync::Bells,
     /// Whether a bulk replay is under way: one at a time.
     pub replaying: Arc<std::sync::atomic::AtomicBool>,
     pub limits: Limits,

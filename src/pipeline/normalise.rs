@@ -29,6 +29,11 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
 
 /// Reads a logged row once more, with the adapter of today and under the same rules as when it came in.
 pub fn again(connection: &Connection, event_key: &str, incoming: Incoming<'_>) -> Reading {
+    if incoming.door == Door::Poll
+        && let Some(reading) = super::polled::own_words(event_key, incoming.body)
+    {
+        return reading;
+    }
     let reading = connection.adapter.read(connection, incoming);
     let by_webhook = incoming.door == Door::Webhook;
     let only_hints =
@@ -52,7 +57,13 @@ fn believed(verified: &Verified, reading: Reading) -> Reading {
 fn no_hint(connection: &Connection, reading: Reading) -> Reading {
     let trusted = connection.account.get("trust").and_then(serde_json::Value::as_str) == Some("full");
     match &reading.verdict {
-        Verdict::Facts(_) if !trusted => {
+        Verdict::Facts(facts) if !trusted => {
+            // Whoever wrote it may say where to look, where there is something to look at.
+            if let [Fact::Order(order)] = &facts[..]
+                && super::log::can_be_followed(connection)
+            {
+                return Reading { verdict: Verdict::Hint { order_id: order.order_id.clone() }, ..reading };
+            }
             let message = "this sender's bodies are hints: the order is to be fetched, or account.trust set to \"full\"";
             Reading { verdict: Verdict::Failed(Unreadable::new("hint-only", message)), ..reading }
         }

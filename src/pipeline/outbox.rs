@@ -11,7 +11,7 @@ use crate::db::DbError;
 use crate::db::events::{self, NewEvent};
 use crate::db::inventory::LevelRow;
 use crate::db::products::ProductRow;
-use crate::domain::events::{EventType, Payload, trigger, updated_by};
+use crate::domain::events::{Drift, EventType, Payload, trigger, updated_by};
 use crate::domain::ids::{MarketplaceId, ProductId};
 
 /// Wakes whoever carries events out.
@@ -30,7 +30,7 @@ impl Bell {
 
 /// A product's numbers at one moment, over all its locations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     pub available: i64,
     /// How many movements it ever had.
     pub movements: i64,
@@ -46,7 +46,7 @@ impl Totals {
 }
 
 /// Writes events, in one statement.
-pub(super) async fn write(tx: &mut Tx<'_>, new: &[NewEvent]) -> Result<(), DbError> {
+pub(crate) async fn write(tx: &mut Tx<'_>, new: &[NewEvent]) -> Result<(), DbError> {
     if events::insert_once(&mut tx.conn, new, tx.now).await? > 0 {
         tx.effects.events = true;
     }
@@ -110,6 +110,12 @@ pub(super) fn refused(tx: &Tx<'_>, product: Option<ProductId>, payload: &Payload
     let id = tx.id();
     // No movement, so no place in the product's order: it stands by itself.
     new(id, EventType::InventoryUpdateFailed, product, id, 0, None, payload)
+}
+
+/// A listing that shows another number than we believed.
+pub(crate) fn drift(tx: &Tx<'_>, drift: Drift, now: Totals, key: String) -> NewEvent {
+    let product = drift.product_id;
+    of_product(tx, product, EventType::ListingDrift, now, Some(key), &Payload::Drift(drift))
 }
 
 /// A marketplace that can, or can no more, be reached.

@@ -154,6 +154,10 @@ fn retarget_one(tx: &mut Tx<'_>, working: &mut Working, id: ListingId, target: i
         PushStyle::Nothing => {
             if target != before.listed_stock || before.wanted_version == 0 {
                 publish(&mut listing.row, target);
+                if !connection.is_storefront() {
+                    // It is only read: what it shows is what was seen there, not what we wish.
+                    listing.row.expected = before.expected;
+                }
                 if let Some(sku) = sku.filter(|_| connection.is_storefront()) {
                     let (quantity, version) = (target, listing.row.wanted_version);
                     tx.effects.published.push(Published { sku, quantity, version, removed: false });

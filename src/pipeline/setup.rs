@@ -250,6 +250,8 @@ fn policy(set: &PolicySettings, traits: &crate::marketplaces::Traits, min_gap: D
         push_enabled: set.push_enabled.unwrap_or(true) && traits.kind != Kind::Storefront,
         count_unpaid: set.count_unpaid,
         drift_policy: set.drift_policy.unwrap_or(settings::DriftPolicy::HubWins),
+        poll_every: set.poll_every,
+        reconcile_every: set.reconcile_every,
         rule: rule(&set.rule),
     }
 }

@@ -69,7 +69,7 @@ pub(super) struct Level {
     pub movements: i64,
 }
 
-pub(super) struct Listing {
+pub(crate) struct Listing {
     pub row: ListingRow,
     pub changed: bool,
 }
@@ -78,8 +78,8 @@ pub(super) struct Listing {
 pub struct Working {
     pub(super) products: HashMap<ProductId, ProductRow>,
     pub(super) levels: BTreeMap<LevelKey, Level>,
-    pub(super) listings: BTreeMap<ListingId, Listing>,
-    pub(super) components: HashMap<ListingId, Vec<(ProductId, i64)>>,
+    pub(crate) listings: BTreeMap<ListingId, Listing>,
+    pub(crate) components: HashMap<ListingId, Vec<(ProductId, i64)>>,
     /// The listings each product is part of: the same facts, found from the other end.
     listed: HashMap<ProductId, Vec<ListingId>>,
     /// Products whose stock moved or whose listings must be looked at again, with the last cause.
@@ -159,6 +159,11 @@ impl Working {
         self.levels.get(&key).map(|level| &level.row)
     }
 
+    /// The products a listing is made of.
+    pub fn parts(&self, listing: ListingId) -> Vec<ProductId> {
+        self.components.get(&listing).into_iter().flatten().map(|(product, _)| *product).collect()
+    }
+
     pub fn product(&self, id: ProductId) -> Option<&ProductRow> {
         self.products.get(&id)
     }
@@ -174,7 +179,7 @@ impl Working {
         self.listings.values().map(|l| &l.row).find(|row| row.marketplace_id == marketplace && alone(&row.id))
     }
 
-    pub(super) fn totals(&self, product: ProductId) -> Totals {
+    pub(crate) fn totals(&self, product: ProductId) -> Totals {
         Totals::of(self.levels_of(product))
     }
 

@@ -11,7 +11,9 @@ type Rule = (bool, &'static str, &'static str);
 const RECOVERY_PAUSE_MAX_MS: u64 = 15_000;
 
 pub(super) fn check(settings: &Settings, tree: &Table, context: &mut Context<'_>) {
-    for (contradicts, key, message) in push(settings).into_iter().chain(ingest(settings)).chain(realtime(settings)) {
+    for (contradicts, key, message) in
+        push(settings).into_iter().chain(ingest(settings)).chain(realtime(settings)).chain(sync(settings))
+    {
         if contradicts {
             context.warnings.push(origin(tree, key).warning(key, message));
         }
@@ -87,5 +89,16 @@ fn realtime(Settings { server, realtime, .. }: &Settings) -> Vec<Rule> {
             "is more than all workers accept (server.workers × server.max_connections_per_worker)",
         ),
         (realtime.shutdown_drain_ms >= server.shutdown_timeout_s * 1_000, "realtime.shutdown_drain_ms", drain),
+    ]
+}
+
+fn sync(Settings { sync, .. }: &Settings) -> Vec<Rule> {
+    vec![
+        (sync.second_look_s < 120, "sync.second_look_s", "is under 120: a webhook that is only late looks like a difference"),
+        (
+            sync.poll_again_ms > sync.poll_net_s * 1_000,
+            "sync.poll_again_ms",
+            "is longer than sync.poll_net_s: a poll that is waited for comes later than the next one",
+        ),
     ]
 }

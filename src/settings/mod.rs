@@ -26,6 +26,7 @@ mod secret;
 pub(crate) mod section;
 mod sections;
 mod source;
+mod sync;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -49,6 +50,7 @@ pub use sections::{
     SecuritySettings, ServerSettings,
 };
 pub use source::Env;
+pub use sync::SyncSettings;
 
 use crate::marketplaces::catalogue::Catalogue;
 use section::{Context, Section};
@@ -68,6 +70,7 @@ pub struct Settings {
     pub security: SecuritySettings,
     pub ingest: IngestSettings,
     pub push: PushSettings,
+    pub sync: SyncSettings,
     pub realtime: RealtimeSettings,
     pub inventory: InventorySettings,
     pub rule: RuleSettings,
@@ -119,6 +122,7 @@ impl Settings {
         let security = s.table("security", |s| SecuritySettings::read(s, is_loopback));
         let ingest = s.table("ingest", IngestSettings::read);
         let push = s.table("push", PushSettings::read);
+        let sync = s.table("sync", SyncSettings::read);
         let realtime = s.table("realtime", RealtimeSettings::read);
         let inventory = s.table("inventory", InventorySettings::read);
         let rule = s.table("rule", RuleSettings::read);
@@ -136,6 +140,7 @@ impl Settings {
             security: security?,
             ingest: ingest?,
             push: push?,
+            sync: sync?,
             realtime: realtime?,
             inventory: inventory?,
             rule: rule?,

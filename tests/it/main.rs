@@ -18,4 +18,5 @@ mod pipeline;
 mod proofs;
 mod pushing;
 mod realtime;
+mod sync;
 mod simulator;

@@ -65,6 +65,8 @@ pub fn connection(adapter: Arc<dyn Adapter>) -> Connection {
             push_enabled: true,
             count_unpaid: None,
             drift_policy: DriftPolicy::HubWins,
+            poll_every: None,
+            reconcile_every: None,
             rule: Rule::default(),
         },
         locations: vec![LocationId::new(Uuid::from_u128(2))],

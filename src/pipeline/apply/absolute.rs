@@ -9,6 +9,7 @@ use crate::domain::fact::{DeltaReason, Item, StockDelta};
 use crate::domain::ids::ListingId;
 use crate::domain::listing::{Position, PushWindow};
 use crate::domain::time::Timestamp;
+use crate::marketplaces::PushStyle;
 use crate::pipeline::Tx;
 use crate::pipeline::log::Logged;
 use crate::pipeline::orders_book::OrderKey;
@@ -54,11 +55,24 @@ impl Applying {
                 outcome.note = Some("observed only: our number was told after it");
                 Ok(())
             }
+            // It is never told anything: what it shows is where counting begins.
+            _ if logged.connection.adapter.traits().push == PushStyle::Nothing => {
+                outcome.note = Some("observed only: from here on its changes are counted");
+                self.believe(id, seen.quantity);
+                Ok(())
+            }
             _ => {
                 outcome.note = Some("observed only: what it should show is not known; it is told our number again");
                 self.tell_again(logged, id, seen.at);
                 Ok(())
             }
+        }
+    }
+
+    fn believe(&mut self, id: ListingId, quantity: i64) {
+        if let Some(listing) = self.working.listings.get_mut(&id) {
+            listing.row.expected = Some(quantity);
+            listing.changed = true;
         }
     }
 

@@ -28,7 +28,9 @@ impl Applying {
         let mut past = Past::None;
         if let Resolution::Listing(listing) = resolution {
             self.book.adopt(key, &fact.line_key, listing);
-            if logged.initial && self.book.is_new(key) {
+            // Also when its mapping came only now.
+            let waited = || logged.parked && self.book.waiting_since(key, &fact.line_key).is_some();
+            if logged.initial && (self.book.is_new(key) || waited()) {
                 past = Past::All;
             } else if let Some(since) = self.book.waiting_since(key, &fact.line_key) {
                 past = Past::Before(since.min(at));

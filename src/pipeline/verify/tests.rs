@@ -23,6 +23,8 @@ fn connection(secrets: &[&str]) -> Arc<Connection> {
         push_enabled: true,
         count_unpaid: None,
         drift_policy: crate::settings::DriftPolicy::HubWins,
+        poll_every: None,
+        reconcile_every: None,
         rule: Rule::default(),
     };
     Arc::new(Connection {

@@ -1,0 +1,12 @@
+//! Reading from marketplaces, through a whole hub: polls, hints, bulk reads, reconciliation, the doctor.
+
+mod adapter;
+mod day;
+mod doctor;
+mod nodes;
+mod polls;
+mod reads;
+mod reconciling;
+mod shapes;
+mod shelf;
+mod stand;
