@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 something was found or failed, 2 bad usage or bad settings.
 
+mod adapters;
 mod demo;
 mod explain;
 mod hub;
@@ -65,7 +66,7 @@ enum Command {
     /// Adapters of this program
     Adapters {
         #[command(subcommand)]
-        command: tools::Adapters,
+        command: adapters::Adapters,
     },
     /// API tokens
     Token {
@@ -112,7 +113,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sync(arguments) => with_settings(&files, move |settings| sync::sync(settings, arguments)).await,
         Command::Reconcile(arguments) => with_settings(&files, move |settings| sync::reconcile(settings, arguments)).await,
         Command::Doctor(arguments) => with_settings(&files, move |settings| sync::doctor(settings, arguments)).await,
-        Command::Adapters { command } => tools::adapters(&command),
+        Command::Adapters { command } => adapters::adapters(&files, &command),
         Command::Token { command } => with_settings(&files, move |settings| tools::token(settings, command)).await,
         Command::Webhook { command } => webhook::webhook(command).await,
         Command::Bench { command } => crate::bench::run(command).await,

@@ -1,4 +1,4 @@
-//! Small commands: migrate, adapters, tokens.
+//! Small commands: migrate, tokens.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,34 +11,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{Conn, DatabaseUrl, Db, DbError, tokens};
 use crate::http::auth::{Role, hash, new_token};
-use crate::marketplaces::catalogue::Catalogue;
 use crate::settings::Settings;
-
-#[derive(Subcommand)]
-pub(super) enum Adapters {
-    /// What there is
-    List {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-pub(super) fn adapters(command: &Adapters) -> ExitCode {
-    let Adapters::List { json } = command;
-    for adapter in Catalogue::built_in().all() {
-        let traits = adapter.traits();
-        let (id, kind, feed) = (adapter.id(), traits.kind.as_str(), traits.stock_feed.as_str());
-        let secrets = adapter.secrets();
-        if *json {
-            out(&serde_json::json!({"id": id, "kind": kind, "stock_feed": feed, "secrets": secrets}).to_string());
-        } else {
-            let secrets = if secrets.is_empty() { "no secrets".into() } else { secrets.join(", ") };
-            out(&format!("{id:<12} {kind:<11} feed {feed:<8} {secrets}"));
-        }
-    }
-    ExitCode::SUCCESS
-}
 
 pub(super) async fn migrate(settings: Settings) -> anyhow::Result<ExitCode> {
     let url = DatabaseUrl::parse(settings.database.url.expose())?;

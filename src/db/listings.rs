@@ -13,6 +13,13 @@ statements! {
             marketplace_price, currency, rule, wanted_at, admin_id, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $10, $10)");
     COMPONENT_INSERT = both("INSERT INTO listing_components (listing_id, product_id, units) VALUES ($1, $2, $3)");
+    REFS_INSERT = both("INSERT INTO listing_refs (marketplace_id, name, value, listing_id) \
+        SELECT {id 0}, {text 1}, {text 2}, {id 3} FROM {rows}");
+    REFS_DELETE = both("DELETE FROM listing_refs WHERE listing_id = $1");
+    // By the names the marketplace gives things. The caller says which of an item's names is the surest.
+    LISTINGS_RESOLVE_REFS = both("SELECT {int 3} AS item, {int 4} AS place, n.listing_id AS listing_id FROM {rows} \
+            JOIN listing_refs n ON n.marketplace_id = {id 0} AND n.name = {text 1} AND n.value = {text 2} \
+            JOIN marketplace_products l ON l.id = n.listing_id WHERE l.state <> 'ended'");
     // Three ways in, best first: the marketplace's own id, its SKU, our SKU. The caller judges what they agree on.
     LISTINGS_RESOLVE = both("SELECT {int 3} AS item, CAST(1 AS BIGINT) AS way, l.id AS listing_id FROM {rows} \
             JOIN marketplace_products l ON l.marketplace_id = {id 0} AND l.marketplace_product_id = {text 1} WHERE l.state <> 'ended' \
@@ -204,7 +211,32 @@ pub async fn insert(
     for (product, units) in components {
         execute_exactly!(1, conn, COMPONENT_INSERT, l.id, *product, *units)?;
     }
-    Ok(())
+    insert_refs(conn, l.marketplace_id, l.id, l.refs).await
+}
+
+/// The names of a listing as `refs` has them, in the table they are found by. For whoever changes `refs`.
+pub async fn replace_refs(conn: &mut Conn<'_>, marketplace: MarketplaceId, id: ListingId, refs: &str) -> Result<(), DbError> {
+    execute!(conn, REFS_DELETE, id)?;
+    insert_refs(conn, marketplace, id, refs).await
+}
+
+async fn insert_refs(conn: &mut Conn<'_>, marketplace: MarketplaceId, id: ListingId, refs: &str) -> Result<(), DbError> {
+    let named: serde_json::Map<String, serde_json::Value> = serde_json::from_str(refs).unwrap_or_default();
+    let mut rows = Rows::new();
+    for (name, value) in &named {
+        let text = match value {
+            serde_json::Value::String(text) if !text.is_empty() => text.clone(),
+            serde_json::Value::Number(number) => number.to_string(),
+            _ => continue,
+        };
+        rows.push(|r| {
+            r.id(marketplace).text(name).text(&text).id(id);
+        });
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    execute!(conn, REFS_INSERT, rows.finish()).map(drop)
 }
 
 /// What an outside fact names: the marketplace's product id, a SKU, or both.
@@ -227,6 +259,38 @@ row! {
         pub way: i64,
         pub listing_id: ListingId,
     }
+}
+
+/// One name of an outside fact's item.
+pub struct RefQuery<'a> {
+    pub marketplace_id: MarketplaceId,
+    pub name: &'a str,
+    pub value: &'a str,
+    /// Index of the item, and the name's place among its names.
+    pub item: usize,
+    pub place: usize,
+}
+
+row! {
+    pub struct ResolvedRef {
+        pub item: i64,
+        pub place: i64,
+        pub listing_id: ListingId,
+    }
+}
+
+/// The listings that bear these names.
+pub async fn resolve_refs(conn: &mut Conn<'_>, names: &[RefQuery<'_>]) -> Result<Vec<ResolvedRef>, DbError> {
+    let mut rows = Rows::new();
+    for name in names {
+        rows.push(|r| {
+            r.id(name.marketplace_id).text(name.name).text(name.value).int(name.item as i64).int(name.place as i64);
+        });
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_all!(conn, LISTINGS_RESOLVE_REFS, ResolvedRef, rows.finish())
 }
 
 pub async fn resolve(conn: &mut Conn<'_>, items: &[ItemQuery<'_>]) -> Result<Vec<Resolved>, DbError> {

@@ -21,6 +21,20 @@ pub struct Item {
 }
 
 impl Item {
+    /// What a line that waits for its mapping keeps beside the SKU: the id, else the surest name as `name=value`.
+    pub fn external_product(&self) -> Option<String> {
+        let by_ref = || self.refs.first().map(|(name, value)| format!("{name}={value}"));
+        self.product_id.clone().or_else(by_ref)
+    }
+
+    /// The item of such a line again; `is_name` knows the names that its marketplace gives.
+    pub fn of_external(product: Option<String>, sku: Option<String>, is_name: impl Fn(&str) -> bool) -> Self {
+        match product.as_deref().and_then(|text| text.split_once('=')).filter(|(name, _)| is_name(name)) {
+            Some((name, value)) => Self { product_id: None, sku, refs: vec![(name.to_owned(), value.to_owned())] },
+            None => Self { product_id: product, sku, refs: Vec::new() },
+        }
+    }
+
     /// For people: which thing is meant.
     pub fn name(&self) -> &str {
         let by_ref = || self.refs.first().map(|(_, value)| value.as_str());

@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod adapters;
 mod alerts;
 mod dead_letters;
 mod analytics;
@@ -57,6 +58,7 @@ use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
 
 use crate::context::Context;
 use crate::realtime;
+pub use adapters::shape as adapter_shape;
 pub use openapi::document as openapi_document;
 pub use serve::serve;
 pub use tokens::CreateToken;
@@ -172,7 +174,8 @@ fn operations(cfg: &mut ServiceConfig) {
 
 /// Where the hub sells.
 fn channels(cfg: &mut ServiceConfig) {
-    cfg.service(at("/v1/admin/marketplaces", "GET, POST", [get().to(marketplaces::list), post().to(marketplaces::create)]))
+    cfg.service(at("/v1/admin/adapters", "GET", [get().to(adapters::list)]))
+        .service(at("/v1/admin/marketplaces", "GET, POST", [get().to(marketplaces::list), post().to(marketplaces::create)]))
         .service(at("/v1/admin/marketplaces/{code}/pause", "POST", [post().to(marketplaces::pause)]))
         .service(at("/v1/admin/marketplaces/{code}/resume", "POST", [post().to(marketplaces::resume)]))
         .service(at("/v1/admin/marketplaces/{code}/rotate-secret", "POST", [post().to(marketplaces::rotate)]))

@@ -17,7 +17,7 @@ use crate::context::Context;
         super::stock::top_up, super::listings::create, super::listings::list, super::lists::movements, super::lists::webhooks,
         super::lists::webhook, super::lists::pushes, super::lists::alerts, super::oversells::list, super::oversells::resolve,
         super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::lists::audit,
-        super::marketplaces::list, super::marketplaces::create,
+        super::adapters::list, super::marketplaces::list, super::marketplaces::create,
         super::marketplaces::get, super::marketplaces::change, super::marketplaces::pause, super::marketplaces::resume,
         super::marketplaces::rotate, super::tokens::create, super::tokens::list, super::tokens::revoke,
         super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship,

@@ -256,6 +256,10 @@ impl From<CatalogueError> for Problem {
             CatalogueError::ListingTaken => {
                 Self::conflict("listing-taken", "the marketplace has a listing with this id and market")
             }
+            CatalogueError::MissingRef(name) => Self::field(
+                format!("/refs/{name}"),
+                "is missing: the marketplace's adapter cannot name the listing without it; it may also stand in the account",
+            ),
             CatalogueError::UnknownSku => Self::field("/sku", "there is no product with this SKU"),
             CatalogueError::UnknownLocation => Self::field("/location", "there is no such location"),
             CatalogueError::UnknownComponent(n) => {

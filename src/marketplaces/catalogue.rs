@@ -13,14 +13,22 @@ use super::declared::Declared;
 use super::generic::Generic;
 use super::manual::Manual;
 use super::scheme::Scheme;
+use super::shopify::Shopify;
 use super::storefront::Storefront;
 use crate::settings::finding::{Fault, Origin, nearest};
 
 /// The files of `config/adapters`, as they were compiled in.
 pub const FILES: &[(&str, &str)] = &[
+    ("config/adapters/backmarket.toml", include_str!("../../config/adapters/backmarket.toml")),
+    ("config/adapters/kaufland.toml", include_str!("../../config/adapters/kaufland.toml")),
     ("config/adapters/ozon.toml", include_str!("../../config/adapters/ozon.toml")),
     ("config/adapters/polling-generic.toml", include_str!("../../config/adapters/polling-generic.toml")),
+    ("config/adapters/refurbed.toml", include_str!("../../config/adapters/refurbed.toml")),
+    ("config/adapters/shopify.toml", include_str!("../../config/adapters/shopify.toml")),
+    ("config/adapters/uzum.toml", include_str!("../../config/adapters/uzum.toml")),
     ("config/adapters/wildberries.toml", include_str!("../../config/adapters/wildberries.toml")),
+    ("config/adapters/woocommerce.toml", include_str!("../../config/adapters/woocommerce.toml")),
+    ("config/adapters/yandex-market.toml", include_str!("../../config/adapters/yandex-market.toml")),
 ];
 
 #[derive(Clone)]
@@ -35,6 +43,8 @@ enum Entry {
     Coded(Make),
     /// From a file, and the file's text.
     Declared(Arc<Declared>, Arc<str>),
+    /// The same, with a part of it in Rust.
+    Partly(Arc<Declared>, Arc<str>),
 }
 
 static BUILT_IN: LazyLock<(Catalogue, Vec<Fault>)> = LazyLock::new(|| {
@@ -46,13 +56,19 @@ static BUILT_IN: LazyLock<(Catalogue, Vec<Fault>)> = LazyLock::new(|| {
     let mut entries: BTreeMap<&'static str, Entry> = coded.into_iter().map(|(id, make)| (id, Entry::Coded(make))).collect();
     let mut faults = Vec::new();
     for (name, text) in FILES {
-        match Declared::read(name, text) {
-            Ok(adapter) => drop(entries.insert(adapter.id(), Entry::Declared(Arc::new(adapter), (*text).into()))),
+        match Declared::of_file(name, text) {
+            Ok(adapter) => drop(entries.insert(adapter.id(), entry(adapter, text))),
             Err(found) => faults.extend(found),
         }
     }
     (Catalogue(Arc::new(entries)), faults)
 });
+
+/// Shopify is data but for telling quantities; every other file is all there is.
+fn entry(adapter: Declared, text: &str) -> Entry {
+    let adapter = Arc::new(adapter);
+    if adapter.id() == "shopify" { Entry::Partly(adapter, text.into()) } else { Entry::Declared(adapter, text.into()) }
+}
 
 /// Account values that the hub itself reads, whatever the adapter.
 pub const SHARED_ACCOUNT: &[&str] = &[Scheme::ALLOWED_IPS, Scheme::WEBHOOK_URL, Scheme::PUBLIC_KEYS, "trust"];
@@ -74,7 +90,7 @@ impl Catalogue {
         let mut faults = Vec::new();
         let mut from: BTreeMap<&'static str, &str> = BTreeMap::new();
         for (name, text) in files {
-            let adapter = match Declared::read(name, text) {
+            let adapter = match Declared::of_file(name, text) {
                 Ok(adapter) => adapter,
                 Err(found) => {
                     faults.extend(found);
@@ -85,7 +101,7 @@ impl Catalogue {
             if let Some(first) = from.insert(adapter.id(), name) {
                 faults.push(fault(format!("{:?} stands in {first} too", adapter.id())));
             }
-            if matches!(entries.get(adapter.id()), Some(Entry::Coded(_))) {
+            if matches!(entries.get(adapter.id()), Some(Entry::Coded(_) | Entry::Partly(..))) {
                 faults.push(fault(format!("{:?} is part of the program and cannot be replaced by a file", adapter.id())));
             }
             entries.insert(adapter.id(), Entry::Declared(Arc::new(adapter), text.as_str().into()));
@@ -102,6 +118,7 @@ impl Catalogue {
         self.0.get(id).map(|entry| match entry {
             Entry::Coded(make) => make(&Map::new()),
             Entry::Declared(adapter, _) => adapter.clone(),
+            Entry::Partly(adapter, _) => Arc::new(Shopify::new((**adapter).clone())),
         })
     }
 
@@ -111,6 +128,7 @@ impl Catalogue {
             match entry {
                 Entry::Coded(make) => make(account),
                 Entry::Declared(adapter, _) => Arc::new(adapter.for_account(account)),
+                Entry::Partly(adapter, _) => Arc::new(Shopify::new(adapter.for_account(account))),
             }
         })
     }
@@ -122,7 +140,7 @@ impl Catalogue {
     pub fn declared(&self, id: &str) -> Option<&Declared> {
         match self.0.get(id)? {
             Entry::Coded(_) => None,
-            Entry::Declared(adapter, _) => Some(adapter),
+            Entry::Declared(adapter, _) | Entry::Partly(adapter, _) => Some(adapter),
         }
     }
 
@@ -130,7 +148,7 @@ impl Catalogue {
     pub fn text(&self, id: &str) -> Option<&str> {
         match self.0.get(id)? {
             Entry::Coded(_) => None,
-            Entry::Declared(_, text) => Some(text),
+            Entry::Declared(_, text) | Entry::Partly(_, text) => Some(text),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod declared;
 pub mod generic;
 mod generic_asked;
 pub mod manual;
+pub mod shopify;
 pub mod storefront;
 
 pub mod registry;

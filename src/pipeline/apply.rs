@@ -7,7 +7,7 @@ mod absolute;
 mod lines;
 mod observed;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::absolute::Seen;
 use super::Tx;
@@ -17,7 +17,7 @@ use super::working::{Cause, Working};
 use crate::breakage::{self, Breakage};
 use crate::db::alerts::{self, NewAlert};
 use crate::db::history;
-use crate::db::listings::{self, ItemQuery, ListingRow};
+use crate::db::listings::{self, ItemQuery, ListingRow, RefQuery};
 use crate::db::webhooks::{self, PendingWebhook, WebhookResult};
 use crate::db::{self, DbError};
 use crate::domain::fact::{Fact, Item, OrderFact, StockDelta, StockObservation};
@@ -297,13 +297,71 @@ async fn resolve(tx: &mut Tx<'_>, list: &[Logged]) -> Result<HashMap<(usize, usi
             });
         }
     }
+    let by_refs = resolve_refs(tx, list, &places).await?;
     let found = listings::resolve(&mut tx.conn, &queries).await?;
     let mut ways = vec![Vec::new(); places.len()];
     for row in found {
         let of_item = usize::try_from(row.item).ok().and_then(|item| ways.get_mut(item));
         of_item.into_iter().for_each(|list| list.push((row.way, row.listing_id)));
     }
-    Ok(places.into_iter().zip(ways).map(|(place, ways)| (place, judge(ways))).collect())
+    let judged = places.into_iter().zip(ways).map(|(place, ways)| match by_refs.get(&place) {
+        Some(resolution) => (place, *resolution),
+        None => (place, judge(ways)),
+    });
+    Ok(judged.collect())
+}
+
+/// Where in a group an item stands: its row, its fact, its number in the fact.
+type Place = (usize, usize, usize);
+
+/// Items by the names their marketplace gives them. The first name that a listing bears decides; where several bear it, the other
+/// names tell them apart, and where they do not, nobody guesses. An item of which no name is borne is not in the answer.
+async fn resolve_refs(tx: &mut Tx<'_>, list: &[Logged], places: &[Place]) -> Result<HashMap<Place, Resolution>, DbError> {
+    let mut queries = Vec::new();
+    for (item, place) in places.iter().enumerate() {
+        let Some((logged, named)) = list.get(place.0).and_then(|logged| Some((logged, item_at(logged, *place)?))) else {
+            continue;
+        };
+        queries.extend(named.refs.iter().enumerate().map(|(n, (name, value))| RefQuery {
+            marketplace_id: logged.connection.id,
+            name,
+            value,
+            item,
+            place: n,
+        }));
+    }
+    let mut borne: BTreeMap<i64, BTreeMap<i64, BTreeSet<ListingId>>> = BTreeMap::new();
+    for row in listings::resolve_refs(&mut tx.conn, &queries).await? {
+        borne.entry(row.item).or_default().entry(row.place).or_default().insert(row.listing_id);
+    }
+    let resolved = borne.into_iter().filter_map(|(item, names)| {
+        let place = usize::try_from(item).ok().and_then(|item| places.get(item))?;
+        Some((*place, judge_refs(names.into_values())))
+    });
+    Ok(resolved.collect())
+}
+
+fn item_at(logged: &Logged, (_, fact, n): Place) -> Option<&Item> {
+    match logged.facts.get(fact)? {
+        Fact::Order(order) => order.lines.get(n).map(|line| &line.item),
+        Fact::Delta(delta) => Some(&delta.item),
+        Fact::Observation(seen) => Some(&seen.item),
+    }
+}
+
+fn judge_refs(names: impl IntoIterator<Item = BTreeSet<ListingId>>) -> Resolution {
+    let mut names = names.into_iter();
+    let mut found = names.next().unwrap_or_default();
+    for other in names {
+        let both: BTreeSet<ListingId> = found.intersection(&other).copied().collect();
+        if found.len() > 1 && !both.is_empty() {
+            found = both;
+        }
+    }
+    match (found.len(), found.first()) {
+        (1, Some(id)) => Resolution::Listing(*id),
+        _ => Resolution::Unmapped,
+    }
 }
 
 /// By the marketplace's own names, the first that a listing bears; else by its id, then by SKU. Where these name different

@@ -24,6 +24,9 @@ pub enum CatalogueError {
     SkuTaken,
     #[error("the marketplace has a listing with this id and market")]
     ListingTaken,
+    /// The adapter cannot name the listing without it, and the account does not say it for all of them.
+    #[error("the listing needs the ref {0:?}")]
+    MissingRef(&'static str),
     #[error("unknown SKU")]
     UnknownSku,
     /// The same, of one part of a listing, by its position.
@@ -148,10 +151,20 @@ impl Command for CreateListing {
     type Error = CatalogueError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<ListingView, CatalogueError> {
+        let needed = self.connection.adapter.refs().required;
+        let is_said = |values: &serde_json::Map<String, serde_json::Value>, name: &str| {
+            values.get(name).is_some_and(|value| !crate::marketplaces::declared::is_nothing(value))
+        };
+        let missing = |name: &&&'static str| !is_said(&self.refs, name) && !is_said(&self.connection.account, name);
+        if let Some(name) = needed.iter().find(missing) {
+            return Err(CatalogueError::MissingRef(name));
+        }
         let parts = self.parts(tx).await?;
         let id: ListingId = tx.id();
         let only = self.components.first().map_or("", |(sku, _)| sku.as_str());
-        let external = self.marketplace_product_id.as_deref().or(self.marketplace_sku.as_deref()).unwrap_or(only);
+        let by_ref = needed.iter().find_map(|name| self.refs.get(*name)).map(crate::marketplaces::declared::plain);
+        let external = self.marketplace_product_id.as_deref().or(by_ref.as_deref());
+        let external = external.or(self.marketplace_sku.as_deref()).unwrap_or(only);
         // A pack or a bundle is told under a name of its own: the SKU of a part would set that part's number.
         let single = matches!(&self.components[..], [(_, 1)]);
         let told_as = self.marketplace_sku.as_deref().or(if single { None } else { Some(external) });

@@ -307,7 +307,7 @@ impl Book {
         }
         let Some(order) = self.order(key).map(|order| order.id) else { return };
         let mut line = blank(tx, order, &fact.line_key);
-        line.external_product = fact.item.product_id.clone();
+        line.external_product = fact.item.external_product();
         line.external_sku = fact.item.sku.clone();
         line.occurred_at = Some(at);
         self.add_line(&(key.marketplace_id, key.external_id.clone()), line, true);
@@ -321,7 +321,7 @@ impl Book {
         }
         let before = (row.occurred_at, row.external_product.is_some(), row.external_sku.is_some());
         row.occurred_at = Some(row.occurred_at.map_or(at, |known| known.min(at)));
-        row.external_product = row.external_product.take().or_else(|| fact.item.product_id.clone());
+        row.external_product = row.external_product.take().or_else(|| fact.item.external_product());
         row.external_sku = row.external_sku.take().or_else(|| fact.item.sku.clone());
         self.changed[place.0] |= before != (row.occurred_at, row.external_product.is_some(), row.external_sku.is_some());
     }
@@ -397,7 +397,7 @@ impl Book {
                 None => blank(tx, order, &fact.line_key),
             };
             line.component = component as i64;
-            line.external_product = fact.item.product_id.clone().or(line.external_product);
+            line.external_product = fact.item.external_product().or(line.external_product);
             line.external_sku = fact.item.sku.clone().or(line.external_sku);
             line.occurred_at = fact.update.at.or(line.occurred_at);
             self.fill(&mut line, listing, *product, *units, working, &priced);

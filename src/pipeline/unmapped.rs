@@ -84,7 +84,7 @@ impl Command for MapUnmapped {
             return self.post_recorded(tx, line).await;
         }
         let waiting = match line {
-            Some(line) => of_line(line),
+            Some(line) => of_line(tx, line),
             None => self.of_webhook(tx).await?,
         };
         let sku = self.sku.clone().ok_or(MapError::NoSku)?;
@@ -95,8 +95,10 @@ impl Command for MapUnmapped {
     }
 }
 
-fn of_line(line: LinePlaceRow) -> Waiting {
-    let item = Item { product_id: line.external_product, sku: line.external_sku, refs: Vec::new() };
+fn of_line(tx: &Tx<'_>, line: LinePlaceRow) -> Waiting {
+    let refs = tx.kit.registry.by_id(line.marketplace_id).map(|connection| connection.adapter.refs()).unwrap_or_default();
+    let is_name = |name: &str| refs.required.contains(&name) || refs.optional.contains(&name);
+    let item = Item::of_external(line.external_product, line.external_sku, is_name);
     Waiting { marketplace: line.marketplace_id, item, order: Some((line.external_id, Some(line.line_key))) }
 }
 
@@ -120,7 +122,7 @@ impl MapUnmapped {
             marketplace_product_id: waiting.item.product_id.clone(),
             marketplace_sku: waiting.item.sku.clone(),
             market: String::new(),
-            refs: serde_json::Map::new(),
+            refs: waiting.item.refs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
             price: None,
             rule: Rule::default(),
             actor: self.actor.clone(),

@@ -34,7 +34,7 @@ pub(crate) mod tree;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub use adapters::AdapterSettings;
+pub use adapters::{AdapterSettings, read_directory as read_adapters};
 pub use check::weak_secret;
 pub use choice::{DriftPolicy, Fulfilment, LogFormat, MailTls, OwnCancelRestock, OwnSalesDecrement, Rounding, StockFeed};
 pub use cidr::{Cidr, CidrError};

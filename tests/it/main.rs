@@ -12,6 +12,7 @@ mod caller;
 mod db;
 mod http;
 mod ledger;
+mod marketplaces;
 mod events;
 mod inventory;
 mod pipeline;

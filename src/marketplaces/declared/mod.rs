@@ -31,6 +31,8 @@ use serde_json::{Map, Value};
 use file::AdapterFile;
 use intern::{intern_all, keep};
 
+pub use values::{is_nothing, missing_ref, plain, reference};
+
 use super::call::{self, Abilities, AccessToken};
 use super::{
     About, Adapter, Answer, Ask, Call, Connection, Door, Incoming, Limit, Moment, Outcome, PushItem, PushStyle, Pushed, Reading,
@@ -51,7 +53,7 @@ pub struct Declared {
 
 impl Declared {
     /// Reads a file; `name` is how faults call it.
-    pub fn read(name: &str, text: &str) -> Result<Self, Vec<Fault>> {
+    pub fn of_file(name: &str, text: &str) -> Result<Self, Vec<Fault>> {
         AdapterFile::parse(name, text).map(Self::new)
     }
 
@@ -75,6 +77,31 @@ impl Declared {
             secrets_needed: intern_all(&file.secrets),
         };
         Self { traits: traits(&file), secrets: intern_all(secrets), account: keep(account), refs, about, file }
+    }
+
+    /// A request that the file does not describe, to where the file's own go and with its proof: for adapters that are partly data.
+    pub fn post(
+        &self,
+        connection: &Connection,
+        moment: &Moment,
+        path: &str,
+        body: &Value,
+        limits: &[&'static str],
+    ) -> Result<Call, Unreadable> {
+        let wrong = |message: String| Unreadable::new("invalid-request", message);
+        let path = template::Template::parse(path, template::Place::Settings).map_err(wrong)?;
+        let spec = request::RequestSpec::post(path, template::Shape::Plain(body.clone()), limits.to_vec());
+        request::build(&self.file, moment, &spec, &values::Values::new(connection, moment.now))
+    }
+
+    /// The body of a good answer, or how the request ended.
+    pub fn good_body<'a>(&self, answer: &'a Answer) -> Result<&'a [u8], Outcome> {
+        answer::body(&self.file, answer, &[])
+    }
+
+    /// What a logged message says.
+    pub fn read_message(&self, connection: &Connection, incoming: Incoming<'_>) -> Reading {
+        Adapter::read(self, connection, incoming)
     }
 
     /// The same for one account: without what its settings did not ask for (`only_if`).

@@ -47,7 +47,10 @@ impl OrderMap {
         });
         let under = uses.unwrap_or_default();
         Self {
-            elements: read::elements(s),
+            elements: {
+                let own = read::elements(s);
+                Elements { only: own.only.or(under.elements.only), ..own }
+            },
             item: s.opt("item", read::pointer),
             order_id: s.opt("order_id", read::pick).or(under.order_id),
             status: s.opt("status", read::pick).or(under.status),

@@ -140,6 +140,8 @@ pub enum Pick {
     Joined(Vec<Where>),
     Const(Value),
     Minus(Pointer, Pointer),
+    /// What stands behind the last slash of an address.
+    Tail(Where),
     WhenNull {
         at: Pointer,
         null: Value,
@@ -160,6 +162,10 @@ impl Pick {
             Self::Minus(from, less) => {
                 let number = |pointer| element.find(pointer).and_then(whole);
                 number(from)?.checked_sub(number(less)?).map(Into::into)
+            }
+            Self::Tail(at) => {
+                let text = at.text(element)?;
+                text.trim_end_matches('/').rsplit('/').next().map(Value::from)
             }
             Self::WhenNull { at, null, otherwise } => {
                 let is_null = element.find(at).is_none_or(Value::is_null);

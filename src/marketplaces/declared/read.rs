@@ -152,7 +152,7 @@ pub fn pick(node: &Node) -> Result<Pick, String> {
         Value::Text(text) => place_of(text).map(Pick::At),
         Value::List(_) => places(node).map(Pick::Joined),
         Value::Table(table) => {
-            only(table, &["const", "pointer", "minus", "when_null", "otherwise", "as"])?;
+            only(table, &["const", "pointer", "minus", "when_null", "otherwise", "tail", "as"])?;
             pick_table(table)
         }
         other => Err(format!("expected a pointer or a table, found {}", other.kind())),
@@ -167,8 +167,11 @@ fn pick_table(table: &Table) -> Result<Pick, String> {
         (None, Some(at), None, Some(null), Some(otherwise)) => {
             Ok(Pick::WhenNull { at: pointer(at)?, null: json(null)?, otherwise: json(otherwise)? })
         }
-        (None, Some(at), None, None, None) => place(at).map(Pick::At),
-        _ => Err("must be {const}, {pointer}, {pointer, minus} or {pointer, when_null, otherwise}".to_owned()),
+        (None, Some(at), None, None, None) => {
+            let tail = get("tail").map(parse::boolean).transpose()?.unwrap_or(false);
+            place(at).map(if tail { Pick::Tail } else { Pick::At })
+        }
+        _ => Err("must be {const}, {pointer}, {pointer, tail}, {pointer, minus} or {pointer, when_null, otherwise}".to_owned()),
     }
 }
 

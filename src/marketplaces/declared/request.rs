@@ -48,6 +48,11 @@ impl RequestSpec {
         Some(Self { host, query, body, headers, limits, ..spec? })
     }
 
+    pub fn post(path: Template, body: Shape, limits: Vec<&'static str>) -> Self {
+        let (query, headers) = (Vec::new(), Vec::new());
+        Self { method: Method::Post, path, host: None, query, body: Some(body), headers, limits: Some(limits) }
+    }
+
     /// The list below an element of this one: the same pages, another path.
     pub fn below(&self, line: &str) -> Result<Self, String> {
         let (method, path) = read::request_line(line)?;

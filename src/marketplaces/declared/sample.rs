@@ -81,6 +81,8 @@ pub fn moment() -> Moment {
 
 /// A listing that bears every ref the adapter knows of.
 pub fn item(adapter: &dyn Adapter, n: i64) -> PushItem {
+    // Flags are flags; every other name is a number, which can be text too.
+    let value = |name: &str| if name.ends_with("_linked") { Value::from(true) } else { Value::from((3_000 + n).to_string()) };
     let refs = adapter.refs();
     let names = refs.required.iter().chain(refs.optional);
     PushItem {
@@ -90,7 +92,7 @@ pub fn item(adapter: &dyn Adapter, n: i64) -> PushItem {
         marketplace_product_id: format!("{}", 2_000 + n),
         sku: format!("SKU-{n}"),
         // All of one group, and each a thing of its own.
-        refs: names.map(|name| ((*name).to_owned(), Value::from((3_000 + n).to_string()))).collect(),
+        refs: names.map(|name| ((*name).to_owned(), value(name))).collect(),
         expected: Some(5 + n),
         changed_at: NOW,
     }
@@ -122,6 +124,11 @@ impl Declared {
         }
         if abilities.stock_of.is_some() {
             ask("stock of a listing", &Ask::StockOf { items: vec![item(&*adapter, 1)] });
+        }
+        for name in self.file.stock.variants() {
+            let mut plain = item(&*adapter, 1);
+            plain.refs.remove(name);
+            ask(&format!("stock of a listing without {name}"), &Ask::StockOf { items: vec![plain] });
         }
         let window = Window { from: NOW.minus(Duration::from_secs(600)), to: NOW };
         for list in 0..abilities.orders.map_or(0, |orders| orders.lists) {

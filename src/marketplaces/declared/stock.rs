@@ -21,6 +21,8 @@ pub struct Stock {
     /// Named listings, several per request.
     pub of: Option<StockList>,
     pub get: Option<StockList>,
+    /// Other ways to ask for one listing: the first whose ref it has.
+    get_variants: Vec<(&'static str, StockList)>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,11 +69,18 @@ impl Stock {
     pub fn read(s: &mut In<'_, '_, '_>) -> Self {
         let list = s.table("list", |s| StockList::read(s, Place::Stock)).flatten();
         let of = s.table("of", |s| StockList::read(s, Place::Keys)).flatten();
-        let get = s.table("get", |s| StockList::read(s, Place::One)).flatten();
+        let get = s.table("get", |s| {
+            let variants = s.tables("variants", |s| {
+                let name = s.need_or("when_ref", "", read::kept);
+                StockList::read(s, Place::One).map(|list| (name, list))
+            });
+            (StockList::read(s, Place::One), variants.into_iter().flatten().collect())
+        });
+        let (get, get_variants) = get.unwrap_or_default();
         // A list that answers only to keys is no list.
         match list {
-            Some(list) if list.page.kind == PageKind::Keys => Self { list: None, of: of.or(Some(list)), get },
-            list => Self { list, of, get },
+            Some(list) if list.page.kind == PageKind::Keys => Self { list: None, of: of.or(Some(list)), get, get_variants },
+            list => Self { list, of, get, get_variants },
         }
     }
 
@@ -82,16 +91,28 @@ impl Stock {
             all.push((key.to_owned(), &list.request));
             all.extend(list.children.iter().map(|children| (format!("{key}.children"), &children.request)));
         }
+        let variants = self.get_variants.iter().enumerate();
+        all.extend(variants.map(|(n, (_, list))| (format!("stock.get.variants[{n}]"), &list.request)));
         all
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         let lists = [&self.list, &self.of, &self.get].into_iter().flatten();
-        lists.flat_map(|list| {
+        lists.chain(self.get_variants.iter().map(|(_, list)| list)).flat_map(|list| {
             let children = list.children.iter().flat_map(|children| children.names.iter());
             let keys = list.page.key.into_iter().chain(list.page.group_by.iter().copied());
             list.map.names.iter().chain(&list.map.same).chain(children).map(|(name, _)| *name).chain(keys)
         })
+    }
+
+    /// The refs that choose another way to ask for one listing.
+    pub fn variants(&self) -> impl Iterator<Item = &'static str> {
+        self.get_variants.iter().map(|(name, _)| *name)
+    }
+
+    fn get_for(&self, item: &PushItem) -> Option<&StockList> {
+        let has = |name: &str| item.refs.get(name).is_some_and(|value| !is_nothing(value));
+        self.get_variants.iter().find(|(name, _)| has(name)).map(|(_, list)| list).or(self.get.as_ref())
     }
 
     /// How many listings one request can name.
@@ -117,7 +138,8 @@ impl Stock {
     ) -> Result<Call, Unreadable> {
         match (&self.of, &self.get, items) {
             (Some(of), _, [_, ..]) => of.ask_of(file, connection, moment, items),
-            (None, Some(get), [item]) => {
+            (None, Some(_), [item]) => {
+                let get = self.get_for(item).ok_or_else(cannot_be_asked)?;
                 let values = Values { items, item: Some(item), ..Values::new(connection, moment.now) };
                 request::build(file, moment, &get.request, &values)
             }
@@ -138,7 +160,8 @@ impl Stock {
         items: &[PushItem],
         answer: &Answer,
     ) -> Result<Told, Outcome> {
-        let list = self.of.as_ref().or(self.get.as_ref()).ok_or_else(|| unreadable("there is no such question"))?;
+        let list = self.of.as_ref().or_else(|| items.first().and_then(|item| self.get_for(item)));
+        let list = list.ok_or_else(|| unreadable("there is no such question"))?;
         let value = answer::json(answer::body(file, answer, &[])?)?;
         let rows = list.map.rows.of(Element::root(&value)).map_err(unreadable)?;
         let asked = |row: &&Element<'_>| items.iter().any(|item| list.map.is_about(connection, row, item));

@@ -140,6 +140,7 @@ pub enum Filter {
     Rfc3339,
     UnixSeconds,
     UnixMillis,
+    Bool,
 }
 
 const FILTERS: &[(&str, Filter)] = &[
@@ -149,6 +150,7 @@ const FILTERS: &[(&str, Filter)] = &[
     ("rfc3339", Filter::Rfc3339),
     ("unix_s", Filter::UnixSeconds),
     ("unix_ms", Filter::UnixMillis),
+    ("bool", Filter::Bool),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]

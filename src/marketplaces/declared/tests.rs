@@ -15,11 +15,11 @@ const HEAD: &str = "[adapter]\nid = \"toy\"\nbase_url = \"https://toy.example\"\
     auth = { kind = \"headers\", headers = { Authorization = \"{{secret.token}}\" } }\n";
 
 fn faults(text: &str) -> Vec<String> {
-    Declared::read("toy.toml", text).unwrap_err().iter().map(ToString::to_string).collect()
+    Declared::of_file("toy.toml", text).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
 fn toy(more: &str) -> Arc<Declared> {
-    let read = Declared::read("toy.toml", &format!("{HEAD}{more}"));
+    let read = Declared::of_file("toy.toml", &format!("{HEAD}{more}"));
     Arc::new(read.unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))))
 }
 
@@ -132,7 +132,7 @@ fn values_cannot_leave_their_place_in_an_address() {
         .replace("https://toy.example", "https://{{account.shop}}.toy.example")
         .replace("secrets =", "account = [\"shop\"]\nsecrets =");
     let shop =
-        Arc::new(Declared::read("toy.toml", &format!("{text}[stock.push]\nrequest = \"POST /x\"\nbody = '{{}}'\n")).unwrap());
+        Arc::new(Declared::of_file("toy.toml", &format!("{text}[stock.push]\nrequest = \"POST /x\"\nbody = '{{}}'\n")).unwrap());
     let mut connection = sample::connection(shop.clone());
     for (name, good) in [("my-shop", true), ("evil.example/", false), ("a@b", false), ("a#", false)] {
         connection.account.insert("shop".into(), json!(name));

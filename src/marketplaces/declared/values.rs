@@ -28,6 +28,8 @@ pub struct Values<'a> {
     pub parent: Option<&'a str>,
 }
 
+const ALMOST_A_SECOND: std::time::Duration = std::time::Duration::from_micros(999_999);
+
 #[derive(Clone, Debug)]
 pub struct PageValues {
     pub number: i64,
@@ -105,9 +107,11 @@ impl<'a> Values<'a> {
     fn time(&self, var: &Var) -> Option<Timestamp> {
         match var {
             Var::ChangedAt => self.item.map(|item| item.changed_at),
-            Var::Now | Var::Timestamp => Some(self.now),
+            Var::Timestamp => Some(self.now),
             Var::WindowFrom => self.window.map(|(from, _)| from),
-            Var::WindowTo => self.window.map(|(_, to)| to),
+            // Times are told in whole seconds: the end of a window is rounded up, or its last second would be left out.
+            Var::Now => Some(self.now.plus(ALMOST_A_SECOND)),
+            Var::WindowTo => self.window.map(|(_, to)| to.plus(ALMOST_A_SECOND)),
             Var::Lookback => self.lookback,
             _ => None,
         }
@@ -149,6 +153,7 @@ pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }
 }
@@ -173,6 +178,13 @@ pub fn rfc3339(at: Timestamp, exact: bool) -> String {
     if exact { format!("{head}.{:03}Z", at.millis().rem_euclid(1_000)) } else { format!("{head}Z") }
 }
 
+fn name_of(var: &Var) -> &str {
+    match var {
+        Var::Ref(name) | Var::Group(name) | Var::Account(name) => name,
+        _ => "a value",
+    }
+}
+
 fn filtered(filter: Filter, value: Value, var: &Var, time: impl Fn() -> Option<Timestamp>) -> Result<Value, Unreadable> {
     let at = || time().ok_or_else(|| Unreadable::new("invalid-value", format!("{var:?} is not a time")));
     Ok(match filter {
@@ -184,15 +196,17 @@ fn filtered(filter: Filter, value: Value, var: &Var, time: impl Fn() -> Option<T
         },
         Filter::UnixSeconds => at()?.seconds().into(),
         Filter::UnixMillis => at()?.millis().into(),
+        Filter::Bool => match plain(&value).as_str() {
+            "true" | "1" => true.into(),
+            "false" | "0" => false.into(),
+            text => return Err(Unreadable::new("invalid-ref", format!("{} must be true or false, is {text:?}", name_of(var)))),
+        },
         Filter::Int => match &value {
             Value::Number(number) if number.is_i64() || number.is_u64() => value,
             other => {
                 let text = plain(other);
                 let number = text.parse::<i64>().map_err(|_| {
-                    let name = match var {
-                        Var::Ref(name) | Var::Group(name) | Var::Account(name) => name.as_str(),
-                        _ => "value",
-                    };
+                    let name = name_of(var);
                     Unreadable::new("invalid-ref", format!("{name} must be a whole number, is {text:?}"))
                 })?;
                 number.into()

@@ -64,6 +64,7 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET",    "/v1/admin/alerts",                                 VIEWER),
     ("GET",    "/v1/admin/oversells",                              VIEWER),
     ("GET",    "/v1/admin/marketplaces",                           VIEWER),
+    ("GET",    "/v1/admin/adapters",                               VIEWER),
     ("GET",    "/v1/admin/products/{sku}/timeline",                VIEWER),
     ("GET",    "/v1/admin/sync-logs",                              VIEWER),
     ("GET",    "/v1/admin/sync-logs/{id}",                         VIEWER),
