@@ -1,6 +1,7 @@
 //! The publisher: HTTP POSTs on a few kept connections, at a rate or as fast as they are answered. One request per connection at a
 //! time: a server that answers late is published to less.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -25,7 +26,8 @@ pub struct Publisher {
     begun: Instant,
     pub sent: u64,
     pub answered: u64,
-    idle: Vec<usize>,
+    /// Taken in turn: a connection that is silent for long is closed by any server.
+    idle: VecDeque<usize>,
 }
 
 impl Publisher {
@@ -63,7 +65,7 @@ impl Publisher {
     pub fn go(&mut self, now_us: u64) {
         let due = self.per_second.map_or(u64::MAX, |rate| (self.begun.elapsed().as_secs_f64() * rate) as u64);
         while self.sent < due
-            && let Some(line) = self.idle.pop()
+            && let Some(line) = self.idle.pop_front()
         {
             // Steps that meet every SKU, far apart.
             let sku = u32::try_from(self.sent * 7_919 % u64::from(self.skus)).unwrap();
@@ -94,7 +96,7 @@ impl Publisher {
                     );
                     if answer.starts_with(b"HTTP/1.1 2") && std::mem::take(&mut self.lines[at].busy) {
                         self.answered += 1;
-                        self.idle.push(at);
+                        self.idle.push_back(at);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

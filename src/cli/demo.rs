@@ -16,7 +16,9 @@ use crate::clock::Clock;
 use crate::domain::money::{Currency, Money};
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
+use crate::http::auth::Role;
 use crate::marketplaces::connection::STORE;
+use crate::people::users::CreateUser;
 use crate::pipeline::catalogue::{CatalogueError, CreateListing, CreateProduct};
 use crate::pipeline::writer::WriteError;
 use crate::realtime::{Engine, Interest};
@@ -92,9 +94,10 @@ async fn run_in(arguments: DemoArguments, folder: &std::path::Path) -> anyhow::R
     let mut app = app;
     app.context.demo = true;
     stock_up(&app).await?;
+    let password = let_somebody_in(&app).await?;
     let hub = format!("http://{}", app.address);
     connect(&shops, &hub, &secret)?;
-    announce(&hub, &shops, &token, &secret);
+    announce(&hub, &shops, &password, &token, &secret);
     tell(&workers, &app, &shops);
     let markets = shops.iter().map(|shop| shop.market().clone()).collect();
     let shoppers = ShopperSettings { cancel_percent: 5, ..ShopperSettings::new(arguments.rate, arguments.seed) };
@@ -205,9 +208,21 @@ fn connect(shops: &[ShopServer], hub: &str, secret: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn announce(hub: &str, shops: &[ShopServer], token: &str, secret: &str) {
+/// Who the demo's dashboard knows. The password is another one each time: a hub with a known one must never be left running.
+const EMAIL: &str = "demo@example.com";
+
+async fn let_somebody_in(app: &App) -> anyhow::Result<String> {
+    let context = &app.context;
+    let password = hex::encode(crate::chance::secret_bytes::<6>()?);
+    let password_hash = context.people.passwords.hash(&context.workers, password.clone()).await?;
+    let user = CreateUser { email: EMAIL.into(), name: "Demo".into(), role: Role::Admin.as_str(), password_hash };
+    context.writer.run_patiently(user).await?;
+    Ok(password)
+}
+
+fn announce(hub: &str, shops: &[ShopServer], password: &str, token: &str, secret: &str) {
     out("\nstockhub demo: a hub, three simulated marketplaces, shoppers, and your storefront.\n");
-    out(&format!("  dashboard    {hub}/           sign in with the admin token below"));
+    out(&format!("  dashboard    {hub}/           sign in as {EMAIL} with the password {password}"));
     out(&format!("  storefront   {hub}/store      open it and watch the numbers count down; buy something"));
     out(&format!("  API          {hub}/openapi.json"));
     for (code, shop) in CODES.iter().zip(shops) {

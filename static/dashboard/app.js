@@ -253,10 +253,12 @@ function render(content, { title, fresh }) {
   else morph(main.firstElementChild, whole);
 }
 
-/** A new page begins at its top, and a screen reader at its name. */
+let first = true;
+/** A new page begins at its top, and a screen reader at its name; the first one as every document does. */
 function arrive() {
   scrollTo(0, 0);
-  if (document.activeElement !== document.body || page.moved) document.querySelector("#main h1")?.focus({ preventScroll: true });
+  if (!first) document.querySelector("#main h1")?.focus({ preventScroll: true });
+  first = false;
 }
 
 const nothing = () => h("div", { class: "empty" }, h("h1", { class: "empty-title", tabindex: "-1" }, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "To the overview")));

@@ -10,7 +10,7 @@ export const session = {
   names: new Map(),
 
   /** As the hub tells it. */
-  of: (user) => ({ ...user, email: user.email ?? user.name, person: Boolean(user.email) }),
+  of: (user) => ({ ...user, email: user.email ?? `${user.name?.replace(/^token:/, "") ?? "API"} (token)`, person: Boolean(user.email) }),
 
   keep(token) {
     this.token = token;

@@ -67,11 +67,11 @@ export function market(code, { bare } = {}) {
   return h("span", { class: "market" }, h("span", { class: `dot m${hue(code)}`, "aria-hidden": "true" }), bare ? null : name);
 }
 
-/** A steady colour for a name. */
+/** Which colour a marketplace has: each its own while there are seven or fewer. */
 export function hue(code) {
-  let sum = 7;
-  for (const letter of code) sum = (sum * 31 + letter.charCodeAt(0)) % 65_521;
-  return code === "store" ? 0 : 1 + (sum % 7);
+  if (code === "store") return 0;
+  const place = [...session.names.keys()].filter((name) => name !== "store").indexOf(code);
+  return 1 + (Math.max(place, 0) % 7);
 }
 
 export const when = (time, instead = "never") =>

@@ -1,6 +1,6 @@
 // Products and listings as CSV: choose a file, see what it would do, then do it.
 
-import { call, download } from "../api.js";
+import { call, download, Problem } from "../api.js";
 import { count, plural } from "../format.js";
 import { act, card, choice, confirmed, h, head, icon, stat, table, toast } from "../ui.js";
 
@@ -27,8 +27,9 @@ async function look(file, kind, ctx) {
   try {
     ctx.state.preview = await send(ctx.state.file, kind, true);
   } catch (error) {
-    ctx.state.preview = { errors: error.errors?.map(({ field, message }) => ({ line: null, field, message })) ?? [], failed: error.detail ?? error.message };
-    if (!ctx.state.preview.errors.length) ctx.state.preview.errors = [{ line: null, field: "", message: ctx.state.preview.failed }];
+    if (!(error instanceof Problem)) throw error;
+    const errors = error.errors.length ? error.errors : [{ field: "", message: error.detail ?? error.message }];
+    ctx.state.preview = { ...error.body, errors };
   }
   ctx.redraw();
 }
@@ -39,7 +40,7 @@ function preview(result, kind, ctx) {
   const wrong = result.errors?.length ?? 0;
   return [
     result.rows === undefined ? null : h("div", { class: "stats" }, stat("Rows", count(result.rows)), stat("New", count(result.created), { tone: "good" }), stat("Changed", count(result.updated)), stat("As before", count(result.unchanged)), stat("Wrong", count(wrong), { tone: wrong ? "bad" : null })),
-    wrong ? table("What is wrong", [["Line", (e) => e.line ?? "–", { num: true }], ["Column", (e) => h("span", { class: "mono" }, e.field)], ["What is wrong", (e) => e.message]], result.errors) : null,
+    wrong ? table("What is wrong", [["Line", (e) => String(e.line ?? "–"), { num: true }], ["Column", (e) => h("span", { class: "mono" }, e.field)], ["What is wrong", (e) => e.message]], result.errors) : null,
     wrong ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, "Mend these lines and choose the file again. Nothing was changed."))
       : h("div", { class: "actions" }, act(`Bring in ${plural(result.created + result.updated, "row")}`, async () => {
         const done = await confirmed((confirm) => send(ctx.state.file, kind, false, confirm));

@@ -1,7 +1,7 @@
 // What gave up: webhooks, pushes and events that no further try is made for by itself.
 
 import { get, post } from "../api.js";
-import { words } from "../format.js";
+import { plural, words } from "../format.js";
 import { session } from "../session.js";
 import { act, badge, card, choice, empty, h, head, more, row, rows, sure, when, icon } from "../ui.js";
 
@@ -26,7 +26,7 @@ function line(letter, ctx) {
   const href = letter.kind === "webhook" ? `#/webhooks/${letter.id}` : null;
   return row({
     key: `${letter.kind}${letter.id}`, href, lead: icon(KINDS[letter.kind] ?? "letter"), main: `${words(letter.name)} · ${letter.target}`,
-    sub: [badge("failed", { label: words(letter.kind) }), when(letter.at), h("span", {}, `${letter.attempts} tries`), letter.reason ? h("span", {}, letter.reason) : null],
+    sub: [badge("failed", { label: words(letter.kind) }), when(letter.at), letter.attempts ? h("span", {}, plural(letter.attempts, "try", "tries")) : null, letter.reason ? h("span", {}, letter.reason) : null],
     actions: session.may("operator") ? [
       act("Try again", async () => (await post(`/v1/admin/dead-letters/${letter.id}/retry`), await ctx.reload()), { small: true, done: "It is tried again." }),
       act("Set aside", async () => {

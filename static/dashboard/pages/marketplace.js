@@ -47,7 +47,7 @@ export function view(data, ctx) {
     place.kind === "storefront" ? null : card("Latest pushes", { flush: true }, table("Latest pushes", [["Listing", (p) => h("span", { class: "mono" }, p.marketplace_product_id)], ["Told", (p) => num(p.quantity), { num: true }], ["Outcome", (p) => [badge(p.outcome), p.message ? h("p", { class: "soft" }, p.message) : null]], ["Status", (p) => p.status_code ?? "–", { num: true }], ["Sent", (p) => when(p.sent_at)]],
       data.pushes, { key: (p) => p.id, instead: empty("Nothing was pushed yet", place.kind === "manual" ? "Numbers are edited by hand here." : "The first number leaves as soon as a product is listed here.", { name: "send" }) })),
     data.syncs === null ? null : card("Latest syncs", { flush: true, actions: go("All", `#/syncs?marketplace=${place.code}`, { small: true }) }, table("Latest syncs", [["What", (s) => h("a", { href: `#/syncs/${s.id}` }, words(s.kind))], ["State", (s) => badge(s.status)], ["Calls", (s) => num(s.api_calls), { num: true }], ["Began", (s) => when(s.started_at)]], data.syncs, { key: (s) => s.id, instead: empty("No sync ran yet", "A sync compares every listing with what the marketplace shows, in whole pages.", { name: "refresh" }) })),
-    h("div", { class: "actions" }, go("Allocation rule of this marketplace", `#/settings/rules?marketplace=${place.code}`, { name: "sliders" }), go("Its webhooks", `#/webhooks?marketplace=${place.code}`, { name: "bolt" })),
+    h("div", { class: "actions" }, go("Allocation rule", `#/settings/rules?marketplace=${place.code}`, { name: "sliders" }), go("Its webhooks", `#/webhooks?marketplace=${place.code}`, { name: "bolt" })),
   ];
 }
 
@@ -61,7 +61,9 @@ function figures({ place, metrics }) {
     tile("To be sent", count(waiting ?? 0), waiting ? `the oldest for ${milliseconds((oldest ?? 0) * 1_000)}` : "all caught up", waiting > 20 ? "warn" : null),
     tile("Leaves within", milliseconds(lag?.length ? (quantile(lag, 0.99) ?? null) && quantile(lag, 0.99) * 1_000 : null), "99 of 100 numbers"),
     tile("Pushes", count(metrics?.value("pushes_total", { marketplace: place.code }) ?? 0), "since the hub started"),
-    budget !== undefined ? tile("Calls left", typeof budget === "object" ? count(budget.remaining ?? budget.tokens) : count(budget), "before it asks us to wait") : tile("Webhooks", count(metrics?.value("webhooks_total", { marketplace: place.code }) ?? 0), "since the hub started"),
+    budget !== undefined ? tile("Calls left", typeof budget === "object" ? count(budget.remaining ?? budget.tokens) : count(budget), "before it asks us to wait")
+      : tile("Calls", count(metrics?.value("api_calls_total", { marketplace: place.code }) ?? 0), "of all kinds, since the hub started"),
+    place.kind === "manual" ? null : tile("Webhooks", count(metrics?.value("webhooks_total", { marketplace: place.code }) ?? 0), "since the hub started"),
   ];
 }
 

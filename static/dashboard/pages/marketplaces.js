@@ -68,15 +68,29 @@ export const abilities = (a) => [a.webhooks ? "sends webhooks" : "no webhooks", 
 /** A key of an account or a secret comes as a name, or as a description of it. */
 export const named = (key) => (typeof key === "string" ? { name: key } : key);
 
+/** Keys that are yes or no, and what they mean to a person. */
+const SWITCHES = { read: ["Its numbers can be asked for", "GET /stock?sku=… at its address"], orders: ["Its orders can be asked for", "GET /orders?since=… at its address"] };
+/** Secrets that few need; they can be set later, under “Change a secret”. */
+const RARE = ["path_secret", "verification_token"];
+
+const label = (text) => text.replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
+
+function accountField(key, now) {
+  const at = `/account/${key.name}`;
+  const known = now.account?.[key.name];
+  const [name, hint] = SWITCHES[key.name] ?? [];
+  if (name) return { at, label: name, type: "check", value: known === true, hint };
+  return { at, label: label(key.name), required: key.required === true, value: known, hint: key.help ?? key.description };
+}
+
 export function fieldsOf(adapter, now = {}) {
   const account = (adapter.account ?? []).map(named);
-  const secrets = (adapter.secrets ?? []).map(named);
-  const label = (text) => text.replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
+  const secrets = (adapter.secrets ?? []).map(named).filter(({ name }) => !RARE.includes(name));
   return [
     now.code ? null : { at: "/code", label: "Code", required: true, value: adapter.id === "generic" ? "" : adapter.id, hint: "Short and lasting, like “ozon” or “ozon-2”: part of its webhook’s address." },
     { at: "/name", label: "Name", value: now.name, hint: "As your people call it." },
-    adapter.id === "manual" ? null : { at: "/base_url", label: "Address", type: "url", value: now.base_url, hint: "Only where it differs from the usual one." },
-    ...account.map((key) => ({ at: `/account/${key.name}`, label: label(key.name), required: key.required === true, value: now.account?.[key.name], hint: key.help ?? key.description })),
+    adapter.id === "manual" ? null : { at: "/base_url", label: "Address", type: "url", value: now.base_url, required: !now.code && !adapter.base_url && adapter.id === "generic", hint: adapter.base_url ? `Only where it differs from ${adapter.base_url}` : "Where its numbers are sent." },
+    ...account.map((key) => accountField(key, now)),
     // Secrets of a connection that is there are changed one at a time, with an overlap.
     ...(now.code ? [] : secrets).map((key) => ({ at: `/secrets/${key.name}`, label: label(key.name), type: "password", autocomplete: "new-password", required: key.required === true, hint: key.help ?? key.description ?? "Sealed at once; nobody can read it again." })),
   ];

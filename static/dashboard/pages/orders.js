@@ -37,7 +37,8 @@ function line(order) {
   // A marketplace that only tells its stock takes a sale back as a sale of less than nothing.
   const back = pieces < 0;
   const [first, ...rest] = order.lines.map(({ sku, external_sku, quantity }) => `${Math.abs(quantity)} × ${sku ?? external_sku ?? "unknown product"}`);
-  const known = order.external_id.startsWith("stock:") ? null : order.external_id;
+  // Names that a machine made tell a person nothing.
+  const known = /^(stock|id):|^[0-9a-f-]{36}$/.test(order.external_id) ? null : order.external_id;
   return row({
     key: order.id, href: `#/orders/${order.id}`, main: [first ?? "No lines", rest.length ? h("span", { class: "soft" }, ` and ${rest.length} more`) : null],
     sub: [market(order.marketplace), known ? h("span", { class: "mono" }, known.length > 24 ? `${known.slice(0, 22)}…` : known) : null, when(order.placed_at ?? order.created_at)],

@@ -76,7 +76,7 @@ function sold({ sales, places }) {
     by.set(row.marketplace, sum);
   }
   const items = [...by].map(([code, { units, money }]) => ({ code, name: session.nameOf(code), value: units, sub: money.join(" + ") || "–" }));
-  return card("Sold today, by marketplace", { actions: go("Analytics", "#/analytics", { small: true }), key: "sold", note: "Days are counted in UTC." }, bars("Pieces sold today by marketplace", items));
+  return card("Sold today", { actions: go("Analytics", "#/analytics", { small: true }), key: "sold", note: "Days are counted in UTC." }, bars("Pieces sold today by marketplace", items));
 }
 
 function health({ places, metrics }) {

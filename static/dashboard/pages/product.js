@@ -42,7 +42,7 @@ function about({ price, cost_price, low_stock_threshold, oversell_policy, update
 }
 
 function shown({ sku, listings = [] }, ctx, may) {
-  return card("What each marketplace shows", { flush: true, actions: may ? act("List on a marketplace", () => list(sku, ctx), { name: "plus", small: true }) : null },
+  return card("What each marketplace shows", { flush: true, actions: may ? act("List it", () => list(sku, ctx), { name: "plus", small: true }) : null },
     listings.length ? h("ul", { "aria-label": "What each marketplace shows" }, listings.map((l) => listing(sku, l, ctx, may)))
       : empty("Not listed anywhere", "List it on a marketplace, and its number is told there from then on.", { name: "store" }));
 }

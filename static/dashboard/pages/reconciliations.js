@@ -56,13 +56,12 @@ function one(run, ctx) {
   const waiting = items.filter(({ decision }) => decision === "ask");
   const may = session.may("operator") && !going;
   return [
-    head([market(run.marketplace), " ", badge(run.status)], { back: ["#/reconciliations", "Reconciliations"], sub: run.dry_run ? "Only looked; nothing was changed." : null, actions: [
+    head([market(run.marketplace), " ", badge(run.status)], { back: ["#/reconciliations", "Reconciliations"], sub: inWords(run, going, waiting), actions: [
       items.length ? act("CSV", () => download(`/v1/admin/reconciliations/${run.id}`, `reconciliation-${run.marketplace}.csv`), { name: "file" }) : null,
-      may && waiting.length ? act("Approve", () => approve(run, waiting, ctx), { name: "check", main: true }) : null,
-      may && run.dry_run && counts.discrepancies ? act("Put these right", () => again(run), { main: !waiting.length, name: "check" }) : null,
+      may && waiting.length && !run.dry_run ? act("Approve", () => approve(run, waiting, ctx), { name: "check", main: true }) : null,
+      may && run.dry_run && counts.discrepancies ? act("Put these right", () => again(run), { main: true, name: "check" }) : null,
     ] }),
-    going ? h("progress", { class: "progress", "aria-label": "Comparing" }) : null,
-    going && run.resume_at ? h("p", { class: "note" }, "A difference counts only when it stays. Second look ", when(run.resume_at), ".") : null,
+    h("div", { class: "slot" }, going ? h("progress", { class: "progress", "aria-label": "Comparing" }) : null),
     run.error ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, run.error)) : null,
     h("div", { class: "stats" }, stat("Checked", count(counts.checked), { key: "checked" }), stat("Equal", count(counts.equal), { key: "equal" }), stat("Skipped", count(counts.skipped), { sub: "on their way", key: "skipped" }),
       stat("Differences", count(counts.discrepancies), { tone: counts.discrepancies ? "warn" : "good", key: "differences" }), stat("Accuracy", percent(run.accuracy), { key: "accuracy" })),
@@ -72,6 +71,13 @@ function one(run, ctx) {
       ["Likely cause", (i) => words(i.cause)], ["Decision", (i) => [badge(i.decision, { tone: i.decision === "ask" ? "warn" : "calm", label: DECISIONS[i.decision] }), i.reason ? h("p", { class: "soft" }, i.reason) : null]],
     ], items, { key: (i) => i.external_id ?? i.sku, instead: empty(going ? "Reading…" : "No differences", going ? "The marketplace is read page by page." : "Every number that could be compared is what it should be.", { name: going ? "clock" : "check" }) })),
   ];
+}
+
+/** Where it stands: always a line, so that nothing below it moves when it ends. */
+function inWords(run, going, waiting) {
+  if (going) return run.resume_at ? ["A difference counts only when it stays. Second look ", when(run.resume_at), "."] : "Reading page by page.";
+  if (run.dry_run) return "Only looked; nothing was changed.";
+  return waiting.length ? `${plural(waiting.length, "difference")} waits for you.` : "What differed was put right as decided.";
 }
 
 const DECISIONS = { hub_wins: "The hub is right", marketplace_wins: "The marketplace is right", min_wins: "The lower is right", ask: "Waits for you", alert: "Alerted", first_look: "Seen once", settled: "Settled by itself", unsettled: "Still moving", left: "Left as it is" };

@@ -35,7 +35,7 @@ function one(run, ctx) {
   const total = run.counts?.total;
   return [
     head([words(run.kind), " ", badge(run.status)], { back: ["#/syncs", "Syncs"], sub: market(run.marketplace) }),
-    going ? h("progress", { class: "progress", "aria-label": "Progress", max: total || null, value: total ? String(run.counts.read ?? run.counts.done ?? 0) : null }) : null,
+    h("div", { class: "slot" }, going ? h("progress", { class: "progress", "aria-label": "Progress", max: total || null, value: total ? String(run.counts.read ?? run.counts.done ?? 0) : null }) : null),
     run.error ? problemBox(new Error(run.error)) : null,
     h("div", { class: "stats" }, numbers.map(([name, value]) => stat(words(name), count(value), { key: name })), stat("Calls", count(run.api_calls), { sub: "to the marketplace", key: "calls" })),
     card("", {}, facts([["Began", when(run.started_at)], ["Ended", when(run.finished_at, "not yet")], run.resume_at && going ? ["Goes on", when(run.resume_at)] : null, ["Asked by", run.actor ?? "–"], run.dry_run ? ["Only looked", "yes"] : null, run.finished_at ? ["Took", milliseconds(new Date(run.finished_at) - new Date(run.started_at))] : null])),

@@ -23,13 +23,14 @@ export function view(page, ctx) {
   ];
 }
 
-const called = (item) => item.external_sku ?? item.external_product ?? item.line ?? "without a name";
+/** As the marketplace names it; a delivery as a whole says it in its message. */
+const called = (item) => item.external_sku ?? item.external_product ?? item.line ?? /not mapped to a product: (.+)$/.exec(item.message ?? "")?.[1] ?? "without a name";
 
 function line(item, ctx) {
   const map = item.sku ? act("Post it to the stock", () => postIt(item, ctx), { small: true }) : act("Which product is it?", () => choose(item, ctx), { small: true, main: true, name: "link" });
   return row({
     key: item.id, lead: icon("link"), main: item.sku ?? called(item), href: item.kind === "webhook" ? `#/webhooks/${item.id}` : item.order_id ? `#/orders/${item.order_id}` : null,
-    sub: [market(item.marketplace), item.quantity ? h("span", {}, plural(item.quantity, "piece")) : null, item.event_type ? h("span", {}, words(item.event_type)) : null, when(item.occurred_at ?? item.created_at), item.message ? h("span", {}, item.message) : null],
+    sub: [market(item.marketplace), item.quantity ? h("span", {}, plural(item.quantity, "piece")) : null, item.event_type ? h("span", {}, words(item.event_type)) : null, when(item.occurred_at ?? item.created_at), item.message && !item.message.endsWith(called(item)) ? h("span", {}, item.message) : null],
     actions: session.may("operator") ? map : null,
   });
 }

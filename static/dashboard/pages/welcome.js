@@ -88,5 +88,5 @@ export async function ofToken() {
   await get("/v1/admin/marketplaces");
   const may = async (path) => (await getOr(null, path)) !== null;
   const role = (await may("/v1/admin/tokens")) ? "admin" : "operator";
-  return { name: "API token", role };
+  return { name: "API", role };
 }
