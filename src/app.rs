@@ -18,6 +18,7 @@ use crate::db::{DatabaseUrl, Db, DbOptions, OpenError, UrlError, WriteConnection
 use crate::domain::retry::BreakerLimits;
 use crate::http::CreateToken;
 use crate::http::auth::{Role, Tokens, hash, new_token};
+use crate::http::live_feed::Live;
 use crate::marketplaces::registry::Registry;
 use crate::marketplaces::{Connection, json};
 use crate::outbound::{Outbound, OutboundError, OutboundLimits};
@@ -27,6 +28,7 @@ use crate::pipeline::apply::ApplyDue;
 use crate::pipeline::broadcast::{self, Broadcast};
 use crate::pipeline::connections::Connections;
 use crate::pipeline::holds;
+use crate::pipeline::import;
 use crate::pipeline::keys::Keys;
 use crate::pipeline::marketplaces::PurgeSecrets;
 use crate::pipeline::outbox::Bell;
@@ -132,6 +134,7 @@ impl App {
         let setup_token = setup_token(&writer, &tokens).await?;
         let first_token = first_token(&writer, &db, &tokens).await?;
         let people = People::new(&settings.auth);
+        let live = Live::new(settings.server.live_buffer);
         let outbound = Outbound::new(outbound_limits(&settings))?;
         kit.keys.connect(outbound.clone());
         let limits = call_limits(&settings, db.url());
@@ -144,15 +147,7 @@ impl App {
             look_every: Duration::from_secs(if db.url().is_sqlite() { 3_600 } else { 2 }),
         };
         let messenger = messenger(&settings, &sealer)?;
-        let publisher = Arc::new(Publisher {
-            kit: kit.clone(),
-            db: db.clone(),
-            writer: writer.clone(),
-            messenger: messenger.clone(),
-            bell: broadcast.outbox.clone(),
-            owner: kit.chance.id(kit.clock.now()).to_string(),
-            limits: publish_limits(&settings),
-        });
+        let publisher = Arc::new(publisher(&settings, &kit, &db, &writer, &messenger, &broadcast));
         let context = Context {
             settings,
             kit,
@@ -163,6 +158,8 @@ impl App {
             sealer,
             tokens,
             people,
+            live,
+            tickets: Default::default(),
             connections,
             callers,
             messenger,
@@ -205,6 +202,7 @@ impl App {
         });
         start_upkeep(&context);
         start_people(&context);
+        start_imports(&context);
         let drain = context.settings.server.shutdown_timeout();
         let served = crate::http::serve(context.clone(), listener, realtime(&context.settings), stop).await;
         workers.stopping().cancel();
@@ -399,6 +397,25 @@ fn messenger(settings: &Settings, sealer: &Sealer) -> Result<Messenger, StartErr
     Ok(Messenger { outbound: Outbound::new(limits)?, mailer, sealer: sealer.clone() })
 }
 
+fn publisher(
+    settings: &Settings,
+    kit: &Kit,
+    db: &Db,
+    writer: &Writer,
+    messenger: &Messenger,
+    broadcast: &Broadcast,
+) -> Publisher {
+    Publisher {
+        kit: kit.clone(),
+        db: db.clone(),
+        writer: writer.clone(),
+        messenger: messenger.clone(),
+        bell: broadcast.outbox.clone(),
+        owner: kit.chance.id(kit.clock.now()).to_string(),
+        limits: publish_limits(settings),
+    }
+}
+
 fn publish_limits(settings: &Settings) -> PublishLimits {
     let events = &settings.events;
     PublishLimits {
@@ -486,6 +503,20 @@ fn start_upkeep(context: &Context) {
             }
             More::Later
         }
+    });
+}
+
+/// Imports that were accepted and not finished, and those that nobody sends any more.
+fn start_imports(context: &Context) {
+    let (db, writer) = (context.db.clone(), context.writer.clone());
+    context.workers.every(Duration::from_secs(1), move || {
+        let (db, writer) = (db.clone(), writer.clone());
+        async move { import::step(&db, &writer).await }
+    });
+    let writer = context.writer.clone();
+    context.workers.every(Duration::from_secs(600), move || {
+        let writer = writer.clone();
+        async move { import::purge(&writer).await }
     });
 }
 

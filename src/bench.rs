@@ -6,6 +6,7 @@ mod figures;
 mod hub;
 mod ingest;
 mod process;
+mod push;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,8 @@ use clap::Subcommand;
 pub enum Bench {
     /// Signed webhooks, logged and applied durably: rate and answer times
     Ingest(ingest::IngestArguments),
+    /// Many accounts with much to tell: time, memory, tasks, and how close it comes to what their limits allow
+    Push(push::PushArguments),
     /// The real-time room on its own, for outside load clients
     Fanout(fanout::FanoutArguments),
 }
@@ -22,6 +25,7 @@ pub enum Bench {
 pub async fn run(command: Bench) -> ExitCode {
     match command {
         Bench::Ingest(arguments) => ingest::run(arguments).await,
+        Bench::Push(arguments) => push::run(arguments).await,
         Bench::Fanout(arguments) => fanout::run(arguments).await,
     }
 }

@@ -6,6 +6,8 @@ use crate::alerts::Messenger;
 use crate::caller::Callers;
 use crate::db::{Conn, Db, DbError, Reader};
 use crate::http::auth::Tokens;
+use crate::http::live::UsedTickets;
+use crate::http::live_feed::Live;
 use crate::people::People;
 use crate::pipeline::Kit;
 use crate::pipeline::connections::Connections;
@@ -26,6 +28,9 @@ pub struct Context {
     pub sealer: Sealer,
     pub tokens: Tokens,
     pub people: People,
+    /// What those who watch are told.
+    pub live: Live,
+    pub tickets: UsedTickets,
     /// What makes a changed connection live.
     pub connections: Connections,
     /// The way out to marketplaces.

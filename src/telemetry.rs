@@ -29,6 +29,12 @@ struct MarketplaceLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BudgetLabels {
+    marketplace: String,
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CallLabels {
     marketplace: String,
     purpose: &'static str,
@@ -44,9 +50,10 @@ pub struct Metrics {
     webhooks: Family<WebhookLabels, Counter>,
     pushes: Family<PushLabels, Counter>,
     api_calls: Family<CallLabels, Counter>,
-    push_seconds: Family<MarketplaceLabels, Histogram>,
+    push_seconds: Family<PushLabels, Histogram>,
     push_leaves_seconds: Family<MarketplaceLabels, Histogram>,
     circuit_open: Family<MarketplaceLabels, Gauge>,
+    rate_budget_left: Family<BudgetLabels, Gauge>,
     polls: Family<MarketplaceLabels, Counter>,
     poll_orders: Family<MarketplaceLabels, Counter>,
     poll_found_missing: Family<MarketplaceLabels, Counter>,
@@ -86,6 +93,7 @@ impl Metrics {
             push_seconds: Family::new_with_constructor(seconds),
             push_leaves_seconds: Family::new_with_constructor(seconds),
             circuit_open: Family::default(),
+            rate_budget_left: Family::default(),
             polls: Family::default(),
             poll_orders: Family::default(),
             poll_found_missing: Family::default(),
@@ -118,6 +126,7 @@ impl Metrics {
         r.register("api_calls", "Requests to marketplaces by what they were for", self.api_calls.clone());
         r.register("push_seconds", "Request to answer", self.push_seconds.clone());
         r.register("push_leaves_seconds", "Wanted to sent", self.push_leaves_seconds.clone());
+        r.register("rate_budget_left", "Requests that may leave now, by budget", self.rate_budget_left.clone());
         r.register("circuit_open", "1 while a marketplace is given rest", self.circuit_open.clone());
         r.register("polls", "Polls of orders", self.polls.clone());
         r.register("poll_orders", "Orders or changes of orders that a poll found", self.poll_orders.clone());
@@ -148,7 +157,7 @@ impl Metrics {
 
     pub fn pushed(&self, marketplace: &str, outcome: &'static str, took: Duration) {
         self.pushes.get_or_create(&PushLabels { marketplace: marketplace.into(), outcome }).inc();
-        self.push_seconds.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).observe(took.as_secs_f64());
+        self.push_seconds.get_or_create(&PushLabels { marketplace: marketplace.into(), outcome }).observe(took.as_secs_f64());
     }
 
     pub fn polled(&self, marketplace: &str, new: usize, missing: usize) {
@@ -176,6 +185,14 @@ impl Metrics {
 
     pub fn circuit(&self, marketplace: &str, open: bool) {
         self.circuit_open.get_or_create(&MarketplaceLabels { marketplace: marketplace.into() }).set(i64::from(open));
+    }
+
+    /// What is left of the budgets, set before it is shown.
+    pub fn set_budgets<'a>(&self, left: impl Iterator<Item = (&'a str, &'static str, i64)>) {
+        self.rate_budget_left.clear();
+        for (marketplace, limit, left) in left {
+            self.rate_budget_left.get_or_create(&BudgetLabels { marketplace: marketplace.into(), limit }).set(left);
+        }
     }
 
     /// Figures that are read from the database, set before they are shown.

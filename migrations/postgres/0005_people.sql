@@ -31,3 +31,27 @@ CREATE INDEX marketplace_secrets_by_marketplace ON marketplace_secrets (marketpl
 
 -- What was set through the API, as it was written: the file wins for what it names.
 ALTER TABLE marketplaces ADD COLUMN api_settings TEXT NOT NULL DEFAULT '{}';
+
+-- Tables that are imported: received whole and checked, then accepted, then applied a stretch at a time. What was accepted is applied
+-- to the end, also after a kill; what was not is as if it had never come.
+CREATE TABLE imports (
+    id          UUID PRIMARY KEY,
+    kind        TEXT NOT NULL CHECK (kind IN ('products', 'listings')),
+    state       TEXT NOT NULL CHECK (state IN ('receiving', 'accepted', 'applied')),
+    next_row    BIGINT NOT NULL DEFAULT 0,
+    created     BIGINT NOT NULL DEFAULT 0,
+    updated     BIGINT NOT NULL DEFAULT 0,
+    unchanged   BIGINT NOT NULL DEFAULT 0,
+    skipped     BIGINT NOT NULL DEFAULT 0,
+    actor       TEXT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    finished_at BIGINT
+);
+CREATE INDEX imports_open ON imports (created_at) WHERE state <> 'applied';
+
+CREATE TABLE import_rows (
+    import_id UUID NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+    n         BIGINT NOT NULL,
+    data      TEXT NOT NULL,
+    PRIMARY KEY (import_id, n)
+);

@@ -31,3 +31,27 @@ CREATE INDEX marketplace_secrets_by_marketplace ON marketplace_secrets (marketpl
 
 -- What was set through the API, as it was written: the file wins for what it names.
 ALTER TABLE marketplaces ADD COLUMN api_settings TEXT NOT NULL DEFAULT '{}';
+
+-- Tables that are imported: received whole and checked, then accepted, then applied a stretch at a time. What was accepted is applied
+-- to the end, also after a kill; what was not is as if it had never come.
+CREATE TABLE imports (
+    id          BLOB PRIMARY KEY,
+    kind        TEXT NOT NULL CHECK (kind IN ('products', 'listings')),
+    state       TEXT NOT NULL CHECK (state IN ('receiving', 'accepted', 'applied')),
+    next_row    INTEGER NOT NULL DEFAULT 0,
+    created     INTEGER NOT NULL DEFAULT 0,
+    updated     INTEGER NOT NULL DEFAULT 0,
+    unchanged   INTEGER NOT NULL DEFAULT 0,
+    skipped     INTEGER NOT NULL DEFAULT 0,
+    actor       TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT;
+CREATE INDEX imports_open ON imports (created_at) WHERE state <> 'applied';
+
+CREATE TABLE import_rows (
+    import_id BLOB NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+    n         INTEGER NOT NULL,
+    data      TEXT NOT NULL,
+    PRIMARY KEY (import_id, n)
+) STRICT;

@@ -10,6 +10,7 @@ use super::token::Tokens;
 use super::{Callers, Inner, Purpose};
 use crate::db::{DbError, accounts};
 use crate::domain::ids::MarketplaceId;
+use crate::domain::retry::{RETRY_AFTER_MAX, RETRY_AFTER_MIN};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::limit::LimitHeaders;
 use crate::marketplaces::{Answer, Ask, Call, Connection, Limit, Moment, Outcome, Request, Told, Unreadable};
@@ -38,6 +39,8 @@ pub struct Sent {
     pub took: Duration,
     /// The answer asked for patience; the budgets know already.
     pub throttled: bool,
+    /// The budgets it drew from.
+    pub limits: Vec<&'static str>,
 }
 
 /// Why nothing was sent.
@@ -155,7 +158,23 @@ impl Caller {
         let build = |connection: &Connection, moment: &Moment| connection.adapter.ask(connection, moment, ask);
         let sent = self.call(purpose, None, build).await.map_err(Refused::outcome)?;
         let connection = self.connection().ok_or_else(|| Refused::Gone.outcome())?;
-        connection.adapter.told(&connection, ask, &sent.answer)
+        let told = connection.adapter.told(&connection, ask, &sent.answer);
+        if let Err(outcome) = &told {
+            self.heed(&sent, outcome).await;
+        }
+        told
+    }
+
+    /// Some ask for patience in words that only their adapter reads: their budgets are closed for as long.
+    pub async fn heed(&self, sent: &Sent, outcome: &Outcome) {
+        let Outcome::Retry { throttled: true, after: Some(after), .. } = outcome else { return };
+        if sent.throttled {
+            return;
+        }
+        let until = self.now().plus((*after).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX));
+        for name in self.gate.close(&sent.limits, until) {
+            self.remember(name, until).await;
+        }
     }
 
     /// Up to `most` rights to send one request that draws from these budgets; waits for the first. Who holds them knows that its
@@ -267,7 +286,7 @@ impl Caller {
                 self.remember(name, until).await;
             }
         }
-        Sent { answer, took, throttled }
+        Sent { answer, took, throttled, limits: call.limits }
     }
 
     pub(super) async fn send_token_request(&self, connection: &Connection, request: Request) -> Answer {

@@ -176,6 +176,11 @@ impl Budget {
         }
     }
 
+    /// Nothing leaves before then.
+    pub fn close(&mut self, until: Timestamp) {
+        self.block(until);
+    }
+
     fn block(&mut self, until: Timestamp) {
         self.blocked_until = self.blocked_until.max(Some(until));
     }

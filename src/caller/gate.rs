@@ -106,6 +106,19 @@ impl Gate {
         (news, throttled)
     }
 
+    /// Closes budgets until then, because the answer's own words ask for it.
+    pub fn close(&self, names: &[&'static str], until: Timestamp) -> Vec<&'static str> {
+        let mut state = self.state();
+        let named: Vec<&'static str> = names.iter().copied().filter(|name| state.budgets.contains_key(name)).collect();
+        let closed = if named.is_empty() { vec![ACCOUNT] } else { named };
+        for name in &closed {
+            if let Some(budget) = state.budgets.get_mut(name) {
+                budget.close(until);
+            }
+        }
+        closed
+    }
+
     /// What is left of each budget, and until when one is closed.
     pub fn left(&self) -> Vec<(&'static str, Option<i64>, Option<Timestamp>)> {
         let now = self.clock.now();

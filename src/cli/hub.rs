@@ -44,9 +44,9 @@ impl Said {
 
 fn client() -> anyhow::Result<Outbound> {
     let limits = OutboundLimits {
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_secs(600),
         connect_timeout: Duration::from_secs(2),
-        response_max_bytes: 16 * 1024 * 1024,
+        response_max_bytes: 1024 * 1024 * 1024,
         allow_private_targets: true,
     };
     Ok(Outbound::new(limits)?)
@@ -61,11 +61,25 @@ impl Api {
         self.send(Method::Post, path, Some(body.to_string().into_bytes())).await
     }
 
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Said> {
+        self.send(Method::Delete, path, None).await
+    }
+
+    /// A table, and what is said of it.
+    pub async fn post_table(&self, path: &str, table: Vec<u8>) -> anyhow::Result<Said> {
+        self.send_as(Method::Post, path, Some(("text/csv", table))).await
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Said> {
+        self.send_as(method, path, body.map(|body| ("application/json", body))).await
+    }
+
+    async fn send_as(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> anyhow::Result<Said> {
         let mut headers = vec![("authorization".to_owned(), format!("Bearer {}", self.token.expose()))];
-        if body.is_some() {
-            headers.push(("content-type".to_owned(), "application/json".to_owned()));
-        }
+        let body = body.map(|(kind, body)| {
+            headers.push(("content-type".to_owned(), kind.to_owned()));
+            body
+        });
         let request = Request { method, url: format!("{}{path}", self.base), headers, body };
         match self.outbound.send(request).await {
             Answer::Response { status, body, .. } => {

@@ -1,13 +1,16 @@
 //! The command line. Exit codes: 0 done, 1 something was found or failed, 2 bad usage or bad settings.
 
 mod adapters;
+mod backup;
 mod demo;
 mod explain;
 mod hub;
 mod output;
+mod people;
 mod serve;
 mod simulate;
 mod sync;
+mod tables;
 mod tools;
 mod verify;
 mod webhook;
@@ -43,9 +46,17 @@ enum Command {
     /// Fake marketplaces that behave like the real ones, for a hub that runs beside them (this machine only)
     Simulate(simulate::SimulateArguments),
     /// Bring the database's tables to this version's shape
-    Migrate,
+    Migrate {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Read the settings, report every fault at once, and print what is in force
-    CheckConfig,
+    CheckConfig {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Hold the ledger against the stock, the orders and the log
     Verify {
         /// As JSON
@@ -73,6 +84,34 @@ enum Command {
         #[command(subcommand)]
         command: tools::Token,
     },
+    /// People who may sign in to the dashboard
+    User {
+        #[command(subcommand)]
+        command: people::User,
+    },
+    /// Secrets of marketplaces
+    Secret {
+        #[command(subcommand)]
+        command: people::SecretCommand,
+    },
+    /// Tables of products
+    Products {
+        #[command(subcommand)]
+        command: tables::Tables,
+    },
+    /// Tables of listings
+    Listings {
+        #[command(subcommand)]
+        command: tables::Tables,
+    },
+    /// Read logged webhooks again
+    Replay(tables::ReplayArguments),
+    /// A whole copy of the database, while the hub runs
+    Backup(backup::BackupArguments),
+    /// What a shell needs to complete these commands
+    #[command(after_help = "Examples:\n  stockhub completions bash > ~/.local/share/bash-completion/completions/stockhub\n  \
+        stockhub completions zsh > \"${fpath[1]}/_stockhub\"")]
+    Completions { shell: clap_complete::Shell },
     /// Sign, send and check webhooks by hand
     Webhook {
         #[command(subcommand)]
@@ -99,9 +138,13 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve => with_settings(&files, serve::serve).await,
         Command::Demo(demo) => demo::demo(demo).await,
         Command::Simulate(arguments) => Box::pin(simulate::simulate(arguments)).await,
-        Command::Migrate => with_settings(&files, tools::migrate).await,
-        Command::CheckConfig => {
-            with_settings(&files, |settings| async move {
+        Command::Migrate { json } => with_settings(&files, move |settings| tools::migrate(settings, json)).await,
+        Command::CheckConfig { json } => {
+            with_settings(&files, move |settings| async move {
+                if json {
+                    out(&serde_json::json!({"usable": true, "effective": settings.effective_toml()}).to_string());
+                    return Ok(ExitCode::SUCCESS);
+                }
                 out(settings.effective_toml());
                 out("# these settings can be used");
                 Ok(ExitCode::SUCCESS)
@@ -115,6 +158,18 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(arguments) => with_settings(&files, move |settings| sync::doctor(settings, arguments)).await,
         Command::Adapters { command } => adapters::adapters(&files, &command),
         Command::Token { command } => with_settings(&files, move |settings| tools::token(settings, command)).await,
+        Command::User { command } => with_settings(&files, move |settings| people::user(settings, command)).await,
+        Command::Secret { command } => with_settings(&files, move |settings| people::secret(settings, command)).await,
+        Command::Products { command } => with_settings(&files, move |s| tables::tables(s, "products", command)).await,
+        Command::Listings { command } => with_settings(&files, move |s| tables::tables(s, "listings", command)).await,
+        Command::Replay(arguments) => with_settings(&files, move |settings| tables::replay(settings, arguments)).await,
+        Command::Backup(arguments) => with_settings(&files, move |settings| backup::backup(settings, arguments)).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut <Arguments as clap::CommandFactory>::command(), "stockhub", &mut script);
+            out(&String::from_utf8_lossy(&script));
+            ExitCode::SUCCESS
+        }
         Command::Webhook { command } => webhook::webhook(command).await,
         Command::Bench { command } => crate::bench::run(command).await,
     }

@@ -13,10 +13,15 @@ use crate::db::{Conn, DatabaseUrl, Db, DbError, tokens};
 use crate::http::auth::{Role, hash, new_token};
 use crate::settings::Settings;
 
-pub(super) async fn migrate(settings: Settings) -> anyhow::Result<ExitCode> {
+pub(super) async fn migrate(settings: Settings, json: bool) -> anyhow::Result<ExitCode> {
     let url = DatabaseUrl::parse(settings.database.url.expose())?;
     let (db, writer) = Db::open(db_options(&settings, url)).await?;
-    out(&format!("{} has this version's tables", db.url()));
+    let url = db.url().to_string();
+    out(&if json {
+        serde_json::json!({"database": url, "migrated": true}).to_string()
+    } else {
+        format!("{url} has this version's tables")
+    });
     db.close().await;
     writer.close().await;
     Ok(ExitCode::SUCCESS)
@@ -33,6 +38,17 @@ pub(super) enum Token {
         role: RoleName,
         #[arg(long, value_name = "DAYS")]
         expires_in_days: Option<u32>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a token in no more (through the hub where one is running)
+    Revoke {
+        /// Its id, as `token list` shows it
+        id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Which tokens there are
     List {
@@ -64,15 +80,20 @@ impl From<RoleName> for Role {
 pub(super) async fn token(settings: Settings, command: Token) -> anyhow::Result<ExitCode> {
     let url = DatabaseUrl::parse(settings.database.url.expose())?;
     match command {
-        Token::Create { name, role, expires_in_days } => {
+        Token::Revoke { id, json } => return super::people::revoke_token(settings, id, json).await,
+        Token::Create { name, role, expires_in_days, json } => {
             let (db, mut writer) = Db::open(db_options(&settings, url)).await?;
             let token = new_token()?;
             let lifetime = expires_in_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
             insert(&mut writer.conn(), &name, role.into(), &token, lifetime).await?;
             db.close().await;
             writer.close().await;
-            err("This is the only time the token is shown:");
-            out(&token);
+            if json {
+                out(&serde_json::json!({"name": name, "token": token}).to_string());
+            } else {
+                err("This is the only time the token is shown:");
+                out(&token);
+            }
         }
         Token::List { json } => {
             let db = Db::open_readers(db_options(&settings, url)).await?;

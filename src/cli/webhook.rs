@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
 use super::output::out;
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::marketplaces::scheme::Scheme;
 use crate::marketplaces::schemes;
@@ -49,9 +50,9 @@ pub(super) struct SignArguments {
     /// See `stockhub webhook schemes`
     #[arg(long, default_value = "plain")]
     scheme: String,
-    /// The delivery's id, where the scheme signs one
-    #[arg(long, default_value = "by-hand-1")]
-    id: String,
+    /// The delivery's id, where the scheme signs one: the same again is a repeat; default: a new one each time
+    #[arg(long)]
+    id: Option<String>,
     /// The address the sender was given, where the scheme signs it
     #[arg(long)]
     webhook_url: Option<String>,
@@ -104,6 +105,11 @@ async fn send(signing: &SignArguments, url: String) -> anyhow::Result<ExitCode> 
     match Outbound::new(limits)?.send(request).await {
         Answer::Response { status, body, .. } => {
             out(&format!("{status} {}", String::from_utf8_lossy(&body)));
+            if status == 401 {
+                out(
+                    "the sender is not told why: admins see it at /v1/admin/webhooks/rejected, and `stockhub webhook verify` shows it",
+                );
+            }
             Ok(if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Answer::NotSent(why) => anyhow::bail!("it could not be sent: {why}"),
@@ -140,17 +146,25 @@ fn headers(signing: &SignArguments, body: &[u8]) -> anyhow::Result<Vec<(&'static
     let scheme = scheme(&signing.scheme)?.first().ok_or_else(|| anyhow::anyhow!("the scheme is empty"))?;
     let secret = secret(&signing.secret)?;
     let door = Door { method: "POST", ..Door::default() };
+    let now = Clock::system().now();
+    let id = signing.id.clone().unwrap_or_else(|| format!("by-hand-{}", Chance::from_system().id(now).simple()));
     let signed = sign(&Signing {
         scheme,
         secret: secret.expose(),
-        id: &signing.id,
-        at: Clock::system().now(),
+        id: &id,
+        at: now,
         body,
         account: &account(signing.webhook_url.as_ref()),
         door: &door,
     });
     signed.map_err(|error| match error {
         crate::pipeline::verify::Rejection::UnknownKey => anyhow::anyhow!("{} can only be signed by its sender", signing.scheme),
+        crate::pipeline::verify::Rejection::NotConfigured(Scheme::WEBHOOK_URL) => {
+            anyhow::anyhow!("{} signs the address too: give it with --webhook-url", signing.scheme)
+        }
+        crate::pipeline::verify::Rejection::NotConfigured(name) => {
+            anyhow::anyhow!("{} signs the account's {name} too, which cannot be given here", signing.scheme)
+        }
         other => anyhow::anyhow!("{other}"),
     })
 }

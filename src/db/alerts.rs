@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::{Rows, statements};
 use crate::domain::ids::{LineId, LocationId, MarketplaceId, OrderId, ProductId};
 use crate::domain::time::Timestamp;
@@ -19,7 +20,8 @@ statements! {
     ALERT_STATE = both("SELECT state FROM alerts WHERE id = $1");
     ALERTS_PAGE = both("SELECT a.id, a.kind, a.severity, a.state, p.sku, m.code AS marketplace, a.message, a.opened_at, a.acknowledged_at, \
             a.resolved_at FROM alerts a LEFT JOIN products p ON p.id = a.product_id LEFT JOIN marketplaces m ON m.id = a.marketplace_id \
-        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
+        WHERE a.id < $1 AND a.id >= $2 AND ($3 = '' OR a.state = $3) AND ($4 = '' OR a.kind = $4) AND ($5 = '' OR m.code = $5) \
+            AND ($6 = '' OR p.sku = $6) ORDER BY a.id DESC LIMIT $7");
     OVERSELLS_OPEN = both("INSERT INTO oversell_cases (id, product_id, location_id, units, candidates, opened_at) \
         SELECT {id 0}, {id 1}, {id 2}, {int 3}, {text 4}, {int 5} FROM {rows} WHERE TRUE \
         ON CONFLICT (product_id, location_id) WHERE state = 'open' DO UPDATE SET units = excluded.units, \
@@ -46,7 +48,7 @@ statements! {
     OVERSELLS_PAGE = both("SELECT c.id, p.sku, l.code AS location, c.units, c.candidates, c.state, c.decision, c.actor, c.opened_at, \
             c.resolved_at \
         FROM oversell_cases c JOIN products p ON p.id = c.product_id JOIN locations l ON l.id = c.location_id \
-        WHERE c.id < $1 ORDER BY c.id DESC LIMIT $2");
+        WHERE c.id < $1 AND c.id >= $2 AND ($3 = '' OR c.state = $3) AND ($4 = '' OR p.sku = $4) ORDER BY c.id DESC LIMIT $5");
 }
 
 #[derive(Clone, Debug)]
@@ -123,8 +125,19 @@ row! {
     }
 }
 
-pub async fn page(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<AlertView>, DbError> {
-    fetch_all!(conn, ALERTS_PAGE, AlertView, before.unwrap_or(Uuid::max()), limit)
+/// Which alerts; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub state: String,
+    pub kind: String,
+    pub marketplace: String,
+    pub sku: String,
+}
+
+/// Newest first.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<AlertView>, DbError> {
+    let (state, kind, code, sku) = (which.state.as_str(), which.kind.as_str(), which.marketplace.as_str(), which.sku.as_str());
+    fetch_all!(conn, ALERTS_PAGE, AlertView, ids.before, ids.from, state, kind, code, sku, limit)
 }
 
 row! {
@@ -213,6 +226,7 @@ pub async fn oversell(conn: &mut Conn<'_>, id: Uuid) -> Result<Option<OversellVi
     fetch_optional!(conn, OVERSELL_BY_ID, OversellView, id)
 }
 
-pub async fn oversells(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<OversellView>, DbError> {
-    fetch_all!(conn, OVERSELLS_PAGE, OversellView, before.unwrap_or(Uuid::max()), limit)
+/// Newest first; an empty filter means any.
+pub async fn oversells(conn: &mut Conn<'_>, state: &str, sku: &str, ids: Ids, limit: i64) -> Result<Vec<OversellView>, DbError> {
+    fetch_all!(conn, OVERSELLS_PAGE, OversellView, ids.before, ids.from, state, sku, limit)
 }

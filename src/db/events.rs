@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::{Rows, ids, statements};
 use crate::domain::events::EventType;
 use crate::domain::ids::ProductId;
@@ -24,7 +25,7 @@ statements! {
             (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'delivered') AS delivered, \
             (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'dead') AS dead \
         FROM events e LEFT JOIN products p ON p.id = e.product_id \
-        WHERE e.id < $1 AND ($2 = '' OR e.event_type = $2) AND ($3 = '' OR p.sku = $3) ORDER BY e.id DESC LIMIT $4");
+        WHERE e.id < $1 AND e.id >= $2 AND ($3 = '' OR e.event_type = $3) AND ($4 = '' OR p.sku = $4) ORDER BY e.id DESC LIMIT $5");
     // What somebody still waits for stays, however old.
     EVENTS_PURGE = both("DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.created_at < $1 AND e.status = 'routed' \
         AND NOT EXISTS (SELECT 1 FROM event_deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'dead')) \
@@ -117,14 +118,8 @@ row! {
 }
 
 /// Newest first; an empty filter means all.
-pub async fn page(
-    conn: &mut Conn<'_>,
-    event_type: &str,
-    sku: &str,
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<EventView>, DbError> {
-    fetch_all!(conn, EVENTS_PAGE, EventView, before.unwrap_or(Uuid::max()), event_type, sku, limit)
+pub async fn page(conn: &mut Conn<'_>, event_type: &str, sku: &str, ids: Ids, limit: i64) -> Result<Vec<EventView>, DbError> {
+    fetch_all!(conn, EVENTS_PAGE, EventView, ids.before, ids.from, event_type, sku, limit)
 }
 
 /// Forgets events made before a time, at most `limit`, with their deliveries.

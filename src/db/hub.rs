@@ -4,6 +4,9 @@ use super::conn::{Conn, execute, fetch_optional};
 use super::error::DbError;
 use super::sql::statements;
 
+/// There while a database is a backup that was not started yet.
+pub const IS_BACKUP: &str = "is_backup";
+
 statements! {
     META_GET = both("SELECT value FROM hub_meta WHERE key = $1");
     META_INSERT_ONCE = both("INSERT INTO hub_meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING");

@@ -13,9 +13,6 @@ statements! {
             marketplace_price, currency, rule, wanted_at, admin_id, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $10, $10)");
     COMPONENT_INSERT = both("INSERT INTO listing_components (listing_id, product_id, units) VALUES ($1, $2, $3)");
-    REFS_INSERT = both("INSERT INTO listing_refs (marketplace_id, name, value, listing_id) \
-        SELECT {id 0}, {text 1}, {text 2}, {id 3} FROM {rows}");
-    REFS_DELETE = both("DELETE FROM listing_refs WHERE listing_id = $1");
     // By the names the marketplace gives things. The caller says which of an item's names is the surest.
     LISTINGS_RESOLVE_REFS = both("SELECT {int 3} AS item, {int 4} AS place, n.listing_id AS listing_id FROM {rows} \
             JOIN listing_refs n ON n.marketplace_id = {id 0} AND n.name = {text 1} AND n.value = {text 2} \
@@ -30,10 +27,6 @@ statements! {
             JOIN marketplace_products l ON l.id = c.listing_id AND l.marketplace_id = {id 0} \
             WHERE l.state <> 'ended' AND c.units = 1 \
                 AND NOT EXISTS (SELECT 1 FROM listing_components o WHERE o.listing_id = l.id AND o.product_id <> p.id)");
-    // By what its marketplace calls it: from 10 on, the surer the name the lower.
-    LISTINGS_BY_REFS = both("SELECT {int 3} AS item, {int 4} AS way, l.id AS listing_id FROM {rows} \
-            JOIN listing_refs f ON f.marketplace_id = {id 0} AND f.name = {text 1} AND f.value = {text 2} \
-            JOIN marketplace_products l ON l.id = f.listing_id WHERE l.state <> 'ended'");
     // All listings that any of these products is part of, locked in one order.
     LISTINGS_LOCK_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
@@ -84,6 +77,22 @@ statements! {
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+            AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
+    LISTINGS_PAGE_OF_SKU = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
+            l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
+        FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.id IN (SELECT c.listing_id FROM listing_components c JOIN products p ON p.id = c.product_id WHERE p.sku = $5) \
+            AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+            AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
+    LISTING_NAMES_LOCK = both("SELECT marketplace_id, marketplace_sku, refs, marketplace_price, currency, state, version \
+        FROM marketplace_products WHERE id = $1 {for update}");
+    LISTING_NAMES_SET = both("UPDATE marketplace_products SET marketplace_sku = $2, refs = $3, marketplace_price = $4, currency = $5, \
+            state = $6, expected = (CASE WHEN $7 THEN NULL ELSE expected END), \
+            push_state = (CASE WHEN $7 AND push_state = 'blocked' THEN 'dirty' ELSE push_state END), version = version + 1, updated_at = $8 WHERE id = $1");
+    LISTINGS_EXPORT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.marketplace_price, l.currency, l.state FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.id > $1 AND m.code <> 'store' ORDER BY l.id LIMIT $2");
     // What the storefront publishes, to fill the keyed table at start: the store's listings carry the published version.
     STORE_ITEMS = both("SELECT p.sku, l.listed_stock, l.wanted_version, l.state FROM marketplace_products l \
@@ -211,32 +220,7 @@ pub async fn insert(
     for (product, units) in components {
         execute_exactly!(1, conn, COMPONENT_INSERT, l.id, *product, *units)?;
     }
-    insert_refs(conn, l.marketplace_id, l.id, l.refs).await
-}
-
-/// The names of a listing as `refs` has them, in the table they are found by. For whoever changes `refs`.
-pub async fn replace_refs(conn: &mut Conn<'_>, marketplace: MarketplaceId, id: ListingId, refs: &str) -> Result<(), DbError> {
-    execute!(conn, REFS_DELETE, id)?;
-    insert_refs(conn, marketplace, id, refs).await
-}
-
-async fn insert_refs(conn: &mut Conn<'_>, marketplace: MarketplaceId, id: ListingId, refs: &str) -> Result<(), DbError> {
-    let named: serde_json::Map<String, serde_json::Value> = serde_json::from_str(refs).unwrap_or_default();
-    let mut rows = Rows::new();
-    for (name, value) in &named {
-        let text = match value {
-            serde_json::Value::String(text) if !text.is_empty() => text.clone(),
-            serde_json::Value::Number(number) => number.to_string(),
-            _ => continue,
-        };
-        rows.push(|r| {
-            r.id(marketplace).text(name).text(&text).id(id);
-        });
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    execute!(conn, REFS_INSERT, rows.finish()).map(drop)
+    Ok(())
 }
 
 /// What an outside fact names: the marketplace's product id, a SKU, or both.
@@ -244,18 +228,13 @@ pub struct ItemQuery<'a> {
     pub marketplace_id: MarketplaceId,
     pub product_id: Option<&'a str>,
     pub sku: Option<&'a str>,
-    /// Names of the marketplace's own kind, the surest first.
-    pub refs: &'a [(String, String)],
 }
-
-/// The way of an item's first ref; the second has the next number.
-pub const BY_REF: i64 = 10;
 
 row! {
     pub struct Resolved {
         /// Index of the query.
         pub item: i64,
-        /// 1 by the marketplace's product id, 2 by its SKU, 3 by ours, from `BY_REF` on by its refs.
+        /// 1 by the marketplace's product id, 2 by its SKU, 3 by ours.
         pub way: i64,
         pub listing_id: ListingId,
     }
@@ -303,19 +282,7 @@ pub async fn resolve(conn: &mut Conn<'_>, items: &[ItemQuery<'_>]) -> Result<Vec
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let mut found = fetch_all!(conn, LISTINGS_RESOLVE, Resolved, rows.finish())?;
-    let mut rows = Rows::new();
-    for (index, item) in items.iter().enumerate() {
-        for (way, (name, value)) in (BY_REF..).zip(item.refs) {
-            rows.push(|r| {
-                r.id(item.marketplace_id).text(name).text(value).int(index as i64).int(way);
-            });
-        }
-    }
-    if !rows.is_empty() {
-        found.extend(fetch_all!(conn, LISTINGS_BY_REFS, Resolved, rows.finish())?);
-    }
-    Ok(found)
+    fetch_all!(conn, LISTINGS_RESOLVE, Resolved, rows.finish())
 }
 
 pub async fn lock_of_products(
@@ -409,9 +376,72 @@ pub async fn get(conn: &mut Conn<'_>, id: ListingId) -> Result<Option<ListingVie
     fetch_optional!(conn, LISTING_BY_ID, ListingView, id)
 }
 
-/// The next listings after an id; the store's own are left out, every product has one.
-pub async fn page(conn: &mut Conn<'_>, after: Uuid, limit: i64) -> Result<Vec<ListingView>, DbError> {
-    fetch_all!(conn, LISTINGS_PAGE, ListingView, after, limit)
+/// Which listings; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub marketplace: String,
+    pub sku: String,
+    /// As it is shown: how far it is told, or paused, or ended.
+    pub state: String,
+}
+
+/// The next ones after an id, without the own store's.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, after: Uuid, limit: i64) -> Result<Vec<ListingView>, DbError> {
+    let (code, state) = (which.marketplace.as_str(), which.state.as_str());
+    match which.sku.as_str() {
+        "" => fetch_all!(conn, LISTINGS_PAGE, ListingView, after, code, state, limit),
+        sku => fetch_all!(conn, LISTINGS_PAGE_OF_SKU, ListingView, after, code, state, limit, sku),
+    }
+}
+
+row! {
+    /// A listing as a table shows it.
+    pub struct ExportRow {
+        pub id: ListingId,
+        pub marketplace: String,
+        pub marketplace_product_id: String,
+        pub market: String,
+        pub marketplace_sku: Option<String>,
+        pub refs: String,
+        pub marketplace_price: Option<i64>,
+        pub currency: Option<String>,
+        pub state: String,
+    }
+}
+
+/// The next ones after an id, without the own store's.
+pub async fn export(conn: &mut Conn<'_>, after: Uuid, limit: i64) -> Result<Vec<ExportRow>, DbError> {
+    fetch_all!(conn, LISTINGS_EXPORT, ExportRow, after, limit)
+}
+
+row! {
+    /// What people change of a listing.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListingNames {
+        pub marketplace_id: MarketplaceId,
+        pub marketplace_sku: Option<String>,
+        pub refs: String,
+        pub marketplace_price: Option<i64>,
+        pub currency: Option<String>,
+        pub state: String,
+        pub version: i64,
+    }
+}
+
+pub async fn lock_names(conn: &mut Conn<'_>, id: ListingId) -> Result<Option<ListingNames>, DbError> {
+    fetch_optional!(conn, LISTING_NAMES_LOCK, ListingNames, id)
+}
+
+/// `forget`: what it shows is not known any more.
+pub async fn set_names(
+    conn: &mut Conn<'_>,
+    id: ListingId,
+    n: &ListingNames,
+    forget: bool,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let (sku, refs, currency, state) = (n.marketplace_sku.as_deref(), n.refs.as_str(), n.currency.as_deref(), n.state.as_str());
+    execute_exactly!(1, conn, LISTING_NAMES_SET, id, sku, refs, n.marketplace_price, currency, state, forget, now)
 }
 
 pub async fn store_items(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<StoreItem>, DbError> {

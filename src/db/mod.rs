@@ -10,6 +10,7 @@ mod migrate;
 pub mod tally;
 #[cfg(test)]
 mod plans;
+mod span;
 pub mod sql;
 mod types;
 mod url;
@@ -20,6 +21,7 @@ pub mod history;
 pub mod events;
 pub mod analytics;
 pub mod hub;
+pub mod imports;
 pub mod inventory;
 pub mod leases;
 pub mod listings;
@@ -53,6 +55,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
 pub use checkpoint::Checkpointer;
 pub use conn::Conn;
 pub use error::DbError;
+pub use span::Ids;
 pub use url::{DatabaseUrl, UrlError};
 
 use crate::breakage::{self, Breakage};
@@ -168,6 +171,19 @@ impl Db {
             WriteConnection::Postgres { conn } => *conn = self.options.postgres_writer().await.map_err(failed)?,
         }
         Ok(())
+    }
+
+    /// A consistent copy of a SQLite database into a new file, while others read and write it. The copy knows that it is one.
+    pub async fn copy_to(&self, file: &std::path::Path) -> Result<(), OpenError> {
+        let failed = |source| OpenError::Connect { url: file.display().to_string(), source };
+        let name = file.to_string_lossy().into_owned();
+        // A connection of its own: one that may only read could not write the copy. Of the database itself it only reads.
+        let mut conn = self.options.sqlite().create_if_missing(false).connect().await.map_err(failed)?;
+        sqlx::query("VACUUM INTO ?1").bind(&name).execute(&mut conn).await.map_err(failed)?;
+        conn.close().await.map_err(failed)?;
+        let mut copy = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.map_err(failed)?;
+        hub::set(&mut Conn::Sqlite(&mut copy), hub::IS_BACKUP, "1").await?;
+        copy.close().await.map_err(failed)
     }
 
     pub fn url(&self) -> &DatabaseUrl {
@@ -346,6 +362,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         events::ALL,
         analytics::ALL,
         hub::ALL,
+        imports::ALL,
         inventory::ALL,
         leases::ALL,
         listings::ALL,

@@ -3,11 +3,11 @@
 use super::conn::{Conn, execute_exactly, fetch_all, row};
 use super::error::DbError;
 use super::inventory::LevelRow;
+use super::span::Ids;
 use super::sql::{Rows, statements};
 use crate::domain::ids::{LineId, MarketplaceId, MovementId, WebhookId};
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
-use uuid::Uuid;
 
 statements! {
     MOVEMENTS_INSERT = both("INSERT INTO inventory_movements (id, product_id, location_id, level_version, previous_version, \
@@ -24,14 +24,16 @@ statements! {
             m.note, m.source_key, m.occurred_at, m.recorded_at \
         FROM inventory_movements m JOIN products p ON p.id = m.product_id JOIN locations l ON l.id = m.location_id \
             LEFT JOIN marketplaces k ON k.id = m.marketplace_id \
-        WHERE m.id < $1 ORDER BY m.id DESC LIMIT $2");
+        WHERE m.id < $1 AND m.id >= $2 AND ($3 = '' OR k.code = $3) AND ($4 = '' OR m.movement_type = $4) \
+        ORDER BY m.id DESC LIMIT $5");
     MOVEMENTS_PAGE_OF_SKU = both("SELECT m.id, p.sku, l.code AS location, m.level_version, m.movement_type, m.quantity_change, \
             m.quantity_after - m.quantity_change AS quantity_before, m.quantity_after, m.on_hand_change, m.committed_change, \
             m.reserved_change, m.unsellable_change, k.code AS marketplace, m.reference_type, m.reference_id, m.actor, m.reason, \
             m.note, m.source_key, m.occurred_at, m.recorded_at \
         FROM inventory_movements m JOIN products p ON p.id = m.product_id JOIN locations l ON l.id = m.location_id \
             LEFT JOIN marketplaces k ON k.id = m.marketplace_id \
-        WHERE p.sku = $3 AND m.id < $1 ORDER BY m.id DESC LIMIT $2");
+        WHERE m.product_id = (SELECT id FROM products WHERE sku = $6) AND m.id < $1 AND m.id >= $2 \
+            AND ($3 = '' OR k.code = $3) AND ($4 = '' OR m.movement_type = $4) ORDER BY m.id DESC LIMIT $5");
 }
 
 /// One change of one level, as it goes into the ledger. `after` is the level once this change is in.
@@ -100,10 +102,20 @@ row! {
     }
 }
 
-pub async fn page(conn: &mut Conn<'_>, sku: Option<&str>, before: Option<Uuid>, limit: i64) -> Result<Vec<MovementRow>, DbError> {
-    let before = before.unwrap_or(Uuid::max());
-    match sku {
-        Some(sku) => fetch_all!(conn, MOVEMENTS_PAGE_OF_SKU, MovementRow, before, limit, sku),
-        None => fetch_all!(conn, MOVEMENTS_PAGE, MovementRow, before, limit),
+/// Which movements; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub sku: String,
+    pub marketplace: String,
+    pub movement_type: String,
+}
+
+/// Newest first.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<MovementRow>, DbError> {
+    let Ids { from, before } = ids;
+    let (code, kind) = (which.marketplace.as_str(), which.movement_type.as_str());
+    match which.sku.as_str() {
+        "" => fetch_all!(conn, MOVEMENTS_PAGE, MovementRow, before, from, code, kind, limit),
+        sku => fetch_all!(conn, MOVEMENTS_PAGE_OF_SKU, MovementRow, before, from, code, kind, limit, sku),
     }
 }

@@ -2,10 +2,10 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_optional, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::{Rows, ids, statements};
 use crate::domain::ids::{LineId, ListingId, LocationId, MarketplaceId, OrderId, ProductId, ReservationId};
 use crate::domain::time::Timestamp;
-use uuid::Uuid;
 
 statements! {
     ORDERS_INSERT_ONCE = both("INSERT INTO orders (id, marketplace_id, external_id, source, status, placed_at, items_hash, customer_name, \
@@ -45,7 +45,14 @@ statements! {
     ORDERS_UPDATE = both("UPDATE orders AS o SET status = {text 1}, cancel_all = {bool 2}, source_updated_at = {int 3}, \
             version = o.version + 1, updated_at = {int 4} FROM {rows} WHERE o.id = {id 0}");
     ORDERS_PAGE = both("SELECT o.id, m.code AS marketplace, o.external_id, o.source, o.status, o.placed_at, o.created_at, o.updated_at \
-        FROM orders o JOIN marketplaces m ON m.id = o.marketplace_id WHERE o.id < $1 ORDER BY o.id DESC LIMIT $2");
+        FROM orders o JOIN marketplaces m ON m.id = o.marketplace_id \
+        WHERE o.id < $1 AND o.id >= $2 AND ($3 = '' OR m.code = $3) AND ($4 = '' OR o.status = $4) AND ($5 = '' OR o.external_id = $5) \
+        ORDER BY o.id DESC LIMIT $6");
+    ORDERS_PAGE_OF_SKU = both("SELECT o.id, m.code AS marketplace, o.external_id, o.source, o.status, o.placed_at, o.created_at, \
+            o.updated_at FROM orders o JOIN marketplaces m ON m.id = o.marketplace_id \
+        WHERE o.id IN (SELECT l.order_id FROM order_lines l JOIN products p ON p.id = l.product_id WHERE p.sku = $7) \
+            AND o.id < $1 AND o.id >= $2 AND ($3 = '' OR m.code = $3) AND ($4 = '' OR o.status = $4) \
+            AND ($5 = '' OR o.external_id = $5) ORDER BY o.id DESC LIMIT $6");
     ORDER_BY_ID = both("SELECT o.id, m.code AS marketplace, o.external_id, o.source, o.status, o.placed_at, o.created_at, o.updated_at \
         FROM orders o JOIN marketplaces m ON m.id = o.marketplace_id WHERE o.id = $1");
     LINE_VIEWS = both("SELECT l.order_id, l.line_key, p.sku, l.external_sku, l.external_product, l.ordered, l.cancelled, l.shipped, \
@@ -222,8 +229,23 @@ row! {
     }
 }
 
-pub async fn page(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<OrderView>, DbError> {
-    fetch_all!(conn, ORDERS_PAGE, OrderView, before.unwrap_or(Uuid::max()), limit)
+/// Which orders; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub sku: String,
+    pub marketplace: String,
+    pub status: String,
+    pub external_id: String,
+}
+
+/// Newest first.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<OrderView>, DbError> {
+    let Ids { from, before } = ids;
+    let (code, status, name) = (which.marketplace.as_str(), which.status.as_str(), which.external_id.as_str());
+    match which.sku.as_str() {
+        "" => fetch_all!(conn, ORDERS_PAGE, OrderView, before, from, code, status, name, limit),
+        sku => fetch_all!(conn, ORDERS_PAGE_OF_SKU, OrderView, before, from, code, status, name, limit, sku),
+    }
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: OrderId) -> Result<Option<OrderView>, DbError> {

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::{Rows, ids, statements, texts};
 use crate::domain::ids::{ListingId, MarketplaceId};
 use crate::domain::time::Timestamp;
@@ -89,7 +90,12 @@ statements! {
     ATTEMPTS_PAGE = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, a.idempotency_key, \
             a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
         FROM push_attempts a JOIN marketplaces m ON m.id = a.marketplace_id JOIN marketplace_products l ON l.id = a.listing_id \
-        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
+        WHERE a.id < $1 AND a.id >= $2 AND ($3 = '' OR m.code = $3) AND ($4 = '' OR a.outcome = $4) ORDER BY a.id DESC LIMIT $5");
+    ATTEMPTS_PAGE_OF_SKU = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, a.idempotency_key, \
+            a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
+        FROM push_attempts a JOIN marketplaces m ON m.id = a.marketplace_id JOIN marketplace_products l ON l.id = a.listing_id \
+        WHERE a.listing_id IN (SELECT c.listing_id FROM listing_components c JOIN products p ON p.id = c.product_id WHERE p.sku = $6) \
+            AND a.id < $1 AND a.id >= $2 AND ($3 = '' OR m.code = $3) AND ($4 = '' OR a.outcome = $4) ORDER BY a.id DESC LIMIT $5");
 }
 
 row! {
@@ -358,6 +364,20 @@ pub async fn confirm_due(conn: &mut Conn<'_>, marketplace: MarketplaceId, now: T
     execute!(conn, PUSHES_CONFIRM_DUE, marketplace, now)
 }
 
-pub async fn page(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<AttemptView>, DbError> {
-    fetch_all!(conn, ATTEMPTS_PAGE, AttemptView, before.unwrap_or(Uuid::max()), limit)
+/// Which pushes; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub sku: String,
+    pub marketplace: String,
+    pub outcome: String,
+}
+
+/// Newest first.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<AttemptView>, DbError> {
+    let Ids { from, before } = ids;
+    let (code, outcome) = (which.marketplace.as_str(), which.outcome.as_str());
+    match which.sku.as_str() {
+        "" => fetch_all!(conn, ATTEMPTS_PAGE, AttemptView, before, from, code, outcome, limit),
+        sku => fetch_all!(conn, ATTEMPTS_PAGE_OF_SKU, AttemptView, before, from, code, outcome, limit, sku),
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_optional, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::statements;
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
@@ -15,7 +16,9 @@ statements! {
     TOKEN_REVOKE = both("UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
     TOKEN_USED = both("UPDATE api_tokens SET last_used_at = $2 WHERE id = $1");
     AUDIT_INSERT = both("INSERT INTO audit_log (id, actor, action, target, details, request_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)");
-    AUDIT_PAGE = both("SELECT id, actor, action, target, details, request_id, created_at FROM audit_log WHERE id < $1 ORDER BY id DESC LIMIT $2");
+    AUDIT_PAGE = both("SELECT id, actor, action, target, details, request_id, created_at FROM audit_log \
+        WHERE id < $1 AND id >= $2 AND ($3 = '' OR actor = $3) AND ($4 = '' OR action = $4) AND ($5 = '' OR target = $5) \
+        ORDER BY id DESC LIMIT $6");
     IDEMPOTENCY_GET = both("SELECT request_hash, response_status, response_body FROM idempotency_keys WHERE scope = $1 AND key = $2");
     IDEMPOTENCY_INSERT = both("INSERT INTO idempotency_keys (scope, key, request_hash, response_status, response_body, created_at) \
         VALUES ($1, $2, $3, $4, $5, $6)");
@@ -97,8 +100,18 @@ pub async fn audit(conn: &mut Conn<'_>, a: &Audit<'_>, now: Timestamp) -> Result
     execute_exactly!(1, conn, AUDIT_INSERT, a.id, a.actor, a.action, a.target, a.details, a.request_id, now)
 }
 
-pub async fn audit_page(conn: &mut Conn<'_>, before: Option<Uuid>, limit: i64) -> Result<Vec<AuditRow>, DbError> {
-    fetch_all!(conn, AUDIT_PAGE, AuditRow, before.unwrap_or(Uuid::max()), limit)
+/// Which rows of the audit log; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    pub actor: String,
+    pub action: String,
+    pub target: String,
+}
+
+/// Newest first.
+pub async fn audit_page(conn: &mut Conn<'_>, which: &AuditFilter, ids: Ids, limit: i64) -> Result<Vec<AuditRow>, DbError> {
+    let (actor, action, target) = (which.actor.as_str(), which.action.as_str(), which.target.as_str());
+    fetch_all!(conn, AUDIT_PAGE, AuditRow, ids.before, ids.from, actor, action, target, limit)
 }
 
 row! {

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::{Rows, holding, ids, statements};
 use crate::domain::ids::{MarketplaceId, WebhookId};
 use crate::domain::time::Timestamp;
@@ -32,9 +33,10 @@ statements! {
     WEBHOOKS_PAGE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
-        WHERE w.id < $1 AND ($2 = '' OR w.status = $2) AND ($3 = '' OR m.code = $3) \
-            AND ($5 = '%%' OR w.event_key LIKE $5 ESCAPE '!' OR w.event_type LIKE $5 ESCAPE '!' OR w.error_message LIKE $5 ESCAPE '!') \
-        ORDER BY w.id DESC LIMIT $4");
+        WHERE w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) AND ($4 = '' OR m.code = $4) \
+            AND ($5 = '' OR w.event_type = $5) \
+            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+        ORDER BY w.id DESC LIMIT $6");
     WEBHOOK_BY_ID = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id WHERE w.id = $1");
@@ -208,17 +210,21 @@ row! {
     }
 }
 
-/// Newest first; an empty status, marketplace or text means any. The text is looked for in the event's key, its type and its error.
-pub async fn page(
-    conn: &mut Conn<'_>,
-    status: &str,
-    marketplace: &str,
-    text: &str,
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<WebhookView>, DbError> {
-    let pattern = holding(text);
-    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before.unwrap_or(Uuid::max()), status, marketplace, limit, pattern.as_str())
+/// Which rows of the log; empty means any.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub status: String,
+    pub marketplace: String,
+    pub event_type: String,
+    /// Held by the event's key, its type or its error.
+    pub text: String,
+}
+
+/// Newest first.
+pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<WebhookView>, DbError> {
+    let Ids { from, before } = ids;
+    let (code, kind) = (which.marketplace.as_str(), which.event_type.as_str());
+    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, which.status.as_str(), code, kind, limit, holding(&which.text))
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<WebhookView>, DbError> {

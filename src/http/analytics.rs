@@ -106,7 +106,7 @@ pub(super) async fn show(
         return Err(Problem::field("from", format!("gives more than {ROWS_MAX} rows: ask for fewer days, or group by less")));
     }
     let shapes: Vec<SalesShape> = rows.iter().map(SalesShape::from).collect();
-    if wants_csv(&request) {
+    if csv::is_wanted(&request) {
         let name = format!("attachment; filename=\"sales-{}-{}.csv\"", span.first, span.last);
         let headers = [("content-type", "text/csv; charset=utf-8".to_owned()), ("content-disposition", name)];
         let mut answer = HttpResponse::Ok();
@@ -171,10 +171,6 @@ fn group_by(text: &str) -> Result<GroupBy, Problem> {
         }
     }
     Ok(by)
-}
-
-fn wants_csv(request: &HttpRequest) -> bool {
-    request.headers().get("accept").and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/csv"))
 }
 
 fn table(rows: &[SalesShape]) -> String {

@@ -54,7 +54,7 @@ pub struct Caller {
 }
 
 /// By what somebody was let in: what can be looked at again, to see whether it still holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Credential {
     /// A token or key of the settings: it holds as long as the hub runs.
     Settings,

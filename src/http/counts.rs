@@ -4,13 +4,17 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::auth::{Role, require};
 use super::csv;
 use super::extract::{Operator, Params, Raw, parse};
+use super::import;
 use super::problem::{FieldError, Problem};
 use super::write::{Write, write};
+use crate::ask;
 use crate::context::Context;
+use crate::db::{inventory, products};
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
@@ -26,6 +30,8 @@ pub(super) struct CountList {
     /// Says what it would do, and does nothing.
     #[serde(default)]
     dry_run: bool,
+    /// The token of a 409 `needs-confirmation`, to do it all the same.
+    confirm: Option<String>,
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -52,6 +58,8 @@ pub(super) struct CountParams {
     /// With CSV: says what it would do, and does nothing.
     #[serde(default)]
     dry_run: bool,
+    /// With CSV: the token of a 409 `needs-confirmation`, to do it all the same.
+    confirm: Option<String>,
 }
 
 #[utoipa::path(post, path = "/v1/admin/counts", tag = "stock", params(CountParams), security(("token" = [])),
@@ -59,7 +67,7 @@ pub(super) struct CountParams {
         description = "`{\"counts\":[…]}`, or CSV with the columns sku, location, count, counted_at, includes_open_orders"),
     responses((status = 200, description = "what each count found and did", body = Object), (status = 400, description = "no JSON"),
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 408, description = "too slow"),
-        (status = 409, description = "the stock changed meanwhile; nothing was counted"), (status = 413, description = "too large"),
+        (status = 409, description = "the stock changed meanwhile, or many products would have none: look, and confirm; nothing was counted"), (status = 413, description = "too large"),
         (status = 415, description = "neither JSON nor CSV"), (status = 422, description = "names each field or line; nothing was counted"),
         (status = 503, description = "try again")))]
 pub(super) async fn post(
@@ -70,16 +78,22 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, Problem> {
     let caller = require(&request, &ctx, Role::Operator).await?;
     let table = body.is("text/csv");
-    let (counts, lines, dry_run) = if table {
+    let (counts, lines, dry_run, confirm) = if table {
         let (counts, lines) = from_csv(&body.bytes)?;
-        (counts, lines, params.0.dry_run)
+        (counts, lines, params.0.dry_run, params.0.confirm)
     } else if body.is("application/json") {
         let list: CountList = parse(&body.bytes)?;
-        (from_json(&list)?, Vec::new(), list.dry_run || params.0.dry_run)
+        (from_json(&list)?, Vec::new(), list.dry_run || params.0.dry_run, list.confirm)
     } else {
         let detail = "send Content-Type: application/json or text/csv";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not taken", detail));
     };
+    if !dry_run
+        && let Some(question) = empties(&ctx, &counts).await?
+        && question["confirm"].as_str() != confirm.as_deref()
+    {
+        return Err(import::confirm_needed(&question));
+    }
     let command = PostCounts { counts, reason: "cycle_count", dry_run, actor: caller.actor.clone() };
     let show = |done: Vec<Counted>| (StatusCode::OK, json!({ "dry_run": false, "counts": done }));
     let done = if dry_run {
@@ -90,6 +104,21 @@ pub(super) async fn post(
         write(&ctx, Write { caller, request, body, action: "stock.count", target: None, command, show }).await
     };
     done.map_err(|problem| if table { by_line(problem, &lines) } else { problem })
+}
+
+/// What has to be confirmed, where these counts leave nothing of many products there is something of.
+async fn empties(ctx: &Context, counts: &[Count]) -> Result<Option<serde_json::Value>, Problem> {
+    let zeros: Vec<String> =
+        counts.iter().filter(|count| count.count == Quantity::ZERO).map(|count| count.sku.to_string()).collect();
+    let emptied = ask!(ctx, i64, [zeros: Vec<String> = zeros] |conn| {
+        let found = products::list_by_sku(conn, zeros.iter().map(String::as_str)).await?;
+        let levels = inventory::list(conn, found.iter().map(|row| row.id)).await?;
+        let stocked: std::collections::BTreeSet<_> = levels.iter().filter(|l| l.on_hand > 0).map(|l| l.product_id).collect();
+        Ok(stocked.len() as i64)
+    })?;
+    let text: Vec<String> =
+        counts.iter().map(|count| format!("{}\n{}\n{}", count.sku, count.location, count.count.get())).collect();
+    import::empties(ctx, emptied, &Sha256::digest(text.join("\n").as_bytes()).into()).await
 }
 
 /// What is wrong stands in a file: its lines are named instead of positions in a list.

@@ -1,5 +1,71 @@
 //! Comma-separated values (RFC 4180): tables in and tables out.
 
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::table::Body;
+use crate::context::Context;
+use crate::db::DbError;
+
+/// Pieces of a table that wait for a slow reader.
+const PIECES: usize = 2;
+
+pub fn is_wanted(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    accept.split(',').any(|kind| kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("text/csv"))
+}
+
+/// A table that is sent while it is made.
+pub struct Writer {
+    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    body: Option<Body>,
+    stop: CancellationToken,
+}
+
+impl Writer {
+    pub fn begin(ctx: &Context, columns: &[&str]) -> Self {
+        let (sender, body) = mpsc::channel(PIECES);
+        // There is room for the first piece.
+        let _ = sender.try_send(Ok(Bytes::from(line(columns.iter().copied()))));
+        Self { sender, body: Some(body), stop: ctx.workers.stopping().clone() }
+    }
+
+    /// What the reader gets; once.
+    pub fn body(&mut self) -> Option<Body> {
+        self.body.take()
+    }
+
+    /// False when nobody reads any more.
+    pub async fn write(&self, text: String) -> bool {
+        tokio::select! {
+            sent = self.sender.send(Ok(Bytes::from(text))) => sent.is_ok(),
+            () = self.stop.cancelled() => false,
+        }
+    }
+
+    /// The reader shall see that it is not whole.
+    pub async fn break_off(&self, error: &DbError) {
+        tracing::warn!(%error, "a table broke off");
+        let _ = self.sender.send(Err(std::io::Error::other("the table broke off"))).await;
+    }
+}
+
+/// A table as an answer: shown by nothing, kept as a file.
+pub fn response(name: &str, body: Option<Body>) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.content_type("text/csv; charset=utf-8");
+    response.insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.csv\"")));
+    match body {
+        Some(body) => response.streaming(Box::pin(futures_util::stream::unfold(body, |mut body| async {
+            body.recv().await.map(|piece| (piece, body))
+        }))),
+        None => response.finish(),
+    }
+}
+
 /// The cells of a text, row by row, each with the number of the line it begins on. A cell may stand in quotes; inside them two
 /// quotes are one, and a line break belongs to the cell. A line number alone: the quotes opened there are never closed.
 pub fn rows(text: &str) -> Result<Vec<(usize, Vec<String>)>, usize> {

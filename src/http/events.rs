@@ -1,34 +1,29 @@
 //! The events that were made, with what became of them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
+use super::described::Looked;
 use super::extract::Params;
-use super::page::{self, Page};
+use super::page::Page;
 use super::problem::Problem;
-use crate::ask;
+use super::table::{self, Source, list_params};
 use crate::context::Context;
-use crate::db::events;
+use crate::db::{Conn, DbError, Ids, events};
 use crate::domain::events::{EventType, VERSION};
 use crate::domain::time::Timestamp;
 
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct EventParams {
+list_params!(EventParams {
     /// Only this type, like `inventory-updated`.
     #[serde(rename = "type")]
     #[param(rename = "type")]
-    kind: Option<String>,
+    kind: String,
     /// Only of this product.
-    sku: Option<String>,
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
-    cursor: Option<String>,
-}
+    sku: String,
+});
 
 /// The envelope as sinks get it, and how its deliveries stand.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -64,26 +59,41 @@ impl From<events::EventView> for EventShape {
     }
 }
 
-#[utoipa::path(get, path = "/v1/admin/events", tag = "events", params(EventParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<EventShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+struct Outbox {
+    kind: &'static str,
+    sku: String,
+}
+
+impl Source for Outbox {
+    type Row = events::EventView;
+    type Shape = EventShape;
+    const NAME: &'static str = "events";
+    const COLUMNS: &'static [&'static str] = &["eventId", "timestamp", "eventType", "version", "payload", "deliveries"];
+
+    async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
+        events::page(conn, self.kind, &self.sku, ids, limit).await
+    }
+
+    fn id(row: &Self::Row) -> Uuid {
+        row.id
+    }
+
+    fn shape(row: events::EventView) -> EventShape {
+        row.into()
+    }
+}
+
+#[utoipa::path(get, path = "/v1/admin/events", tag = "events", params(EventParams), security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "newest first; all of it with `Accept: text/csv`", body = Page<EventShape>), Looked))]
 pub(super) async fn list(
     request: HttpRequest,
     params: Params<EventParams>,
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
+    let window = params.0.window()?;
     let kind = params.0.kind.as_deref().map_or(Ok(""), |kind| {
         EventType::parse(kind).map(EventType::as_str).ok_or_else(|| Problem::field("type", "is no type of event"))
     })?;
-    let rows = ask!(
-        ctx,
-        Vec<events::EventView>,
-        [kind: &'static str = kind, sku: String = params.0.sku.unwrap_or_default(), before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-            events::page(conn, kind, &sku, before, limit + 1).await
-        }
-    )?;
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, EventShape::from)))
+    table::answer(&request, &ctx, Outbox { kind, sku: params.0.sku.unwrap_or_default() }, window).await
 }

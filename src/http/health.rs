@@ -56,6 +56,12 @@ pub(super) async fn metrics(ctx: web::Data<Context>) -> HttpResponse {
         let dirty = dirty.into_iter().map(|(code, count, since)| (code, count, now.since(since))).collect();
         ctx.kit.metrics.set_state(&HubState { dirty, to_handle, out_of_stock, writer_waiting: ctx.writer.waiting() });
     }
+    let callers = ctx.callers.all();
+    let connections: Vec<_> = callers.iter().filter_map(|caller| Some((caller.connection()?, caller.left()))).collect();
+    let budgets = connections.iter().flat_map(|(connection, left)| {
+        left.iter().filter_map(|(name, left, _)| Some((connection.code.as_str(), *name, (*left)?)))
+    });
+    ctx.kit.metrics.set_budgets(budgets);
     // A worker that is busy with a flush answers after it; its last figures must do until then.
     let _ = ctx.engine.roll_call(ROLL_CALL).await;
     let text = format!("{}{}", crate::realtime::metrics_text(&ctx.engine.stats()), ctx.kit.metrics.render());

@@ -6,8 +6,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
+use super::described::Looked;
 use super::extract::{Body, Operator, Params};
-use super::page::{self, Page, PageParams};
+use super::page::{self, Page};
 use super::problem::{FieldError, Problem};
 use super::shapes::{ListingShape, NewListingShape, text};
 use super::write::{Write, write};
@@ -117,17 +118,38 @@ fn components(shape: &NewListingShape) -> Result<Vec<(Sku, i64)>, Vec<FieldError
     if errors.is_empty() { Ok(parts) } else { Err(errors) }
 }
 
-#[utoipa::path(get, path = "/v1/admin/listings", tag = "listings", params(PageParams), security(("token" = [])),
-    responses((status = 200, body = Page<ListingShape>), (status = 401, description = "no token"), (status = 403, description = "another role"),
-        (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListingParams {
+    marketplace: Option<String>,
+    /// Only of this product.
+    sku: Option<String>,
+    /// Like dirty, synced, unknown, blocked, task, paused, ended.
+    state: Option<String>,
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+#[utoipa::path(get, path = "/v1/admin/listings", tag = "listings", params(ListingParams), security(("token" = []), ("session" = [])),
+    responses((status = 200, body = Page<ListingShape>), Looked))]
 pub(super) async fn list(
     request: HttpRequest,
-    params: Params<PageParams>,
+    params: Params<ListingParams>,
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let after = page::cursor(params.0.cursor.as_deref())?.unwrap_or(Uuid::nil());
-    let rows = ask!(ctx, Vec<ListingView>, [after: Uuid = after, limit: i64 = limit] |conn| listings::page(conn, after, limit + 1).await)?;
+    let ListingParams { marketplace, sku, state, limit, cursor } = params.0;
+    let limit = page::limit(limit)?;
+    let after = page::cursor(cursor.as_deref())?.unwrap_or(Uuid::nil());
+    let which = listings::Filter {
+        marketplace: marketplace.unwrap_or_default(),
+        sku: sku.unwrap_or_default(),
+        state: state.unwrap_or_default(),
+    };
+    let rows = ask!(ctx, Vec<ListingView>, [which: listings::Filter = which, after: Uuid = after, limit: i64 = limit] |conn| {
+        listings::page(conn, &which, after, limit + 1).await
+    })?;
     Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id.uuid(), ListingShape::from)))
 }

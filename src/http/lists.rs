@@ -1,4 +1,4 @@
-//! Lists to look at: the ledger, the log, pushes, alerts, the audit log.
+//! The ledger and the log, to look at.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -6,25 +6,26 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
+use super::described::Looked;
 use super::extract::Params;
-use super::page::{self, Page, PageParams};
+use super::page::Page;
 use super::problem::{FieldError, Problem};
+use super::table::{self, Source, list_params};
 use crate::ask;
 use crate::context::Context;
-use crate::db::{alerts as db_alerts, movements as db_movements, pushes as db_pushes, tokens, webhooks as db_webhooks};
+use crate::db::{Conn, DbError, Ids, movements as db_movements, webhooks as db_webhooks};
 use crate::domain::ids::WebhookId;
 use crate::domain::time::Timestamp;
 
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct MovementParams {
-    /// Only this product.
-    sku: Option<String>,
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
-    cursor: Option<String>,
-}
+list_params!(MovementParams {
+    /// Only of this product.
+    sku: String,
+    marketplace: String,
+    /// Like marketplace_sale, sale, topup, adjusted, moved.
+    #[serde(rename = "type")]
+    #[param(rename = "type")]
+    kind: String,
+});
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct MovementShape {
@@ -82,39 +83,72 @@ impl From<db_movements::MovementRow> for MovementShape {
     }
 }
 
-#[utoipa::path(get, path = "/v1/admin/movements", tag = "stock", params(MovementParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<MovementShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+impl Source for db_movements::Filter {
+    type Row = db_movements::MovementRow;
+    type Shape = MovementShape;
+    const NAME: &'static str = "movements";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "recorded_at",
+        "occurred_at",
+        "sku",
+        "location",
+        "movement_type",
+        "quantity_change",
+        "quantity_before",
+        "quantity_after",
+        "on_hand_change",
+        "committed_change",
+        "reserved_change",
+        "unsellable_change",
+        "level_version",
+        "marketplace",
+        "reference_type",
+        "reference_id",
+        "actor",
+        "reason",
+        "note",
+        "source_key",
+    ];
+
+    async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
+        db_movements::page(conn, self, ids, limit).await
+    }
+
+    fn id(row: &Self::Row) -> Uuid {
+        row.id.uuid()
+    }
+
+    fn shape(row: Self::Row) -> MovementShape {
+        row.into()
+    }
+}
+
+#[utoipa::path(get, path = "/v1/admin/movements", tag = "stock", params(MovementParams), security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "newest first; all of it with `Accept: text/csv`", body = Page<MovementShape>), Looked))]
 pub(super) async fn movements(
     request: HttpRequest,
     params: Params<MovementParams>,
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let rows = ask!(
-        ctx,
-        Vec<db_movements::MovementRow>,
-        [sku: Option<String> = params.0.sku, before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-            db_movements::page(conn, sku.as_deref(), before, limit + 1).await
-        }
-    )?;
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id.uuid(), MovementShape::from)))
+    let window = params.0.window()?;
+    let MovementParams { sku, marketplace, kind, .. } = params.0;
+    let which = db_movements::Filter {
+        sku: sku.unwrap_or_default(),
+        marketplace: marketplace.unwrap_or_default(),
+        movement_type: kind.unwrap_or_default(),
+    };
+    table::answer(&request, &ctx, which, window).await
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct WebhookParams {
-    status: Option<WebhookStatus>,
-    marketplace: Option<String>,
+list_params!(WebhookParams {
+    status: WebhookStatus,
+    marketplace: String,
+    event_type: String,
     /// Only those whose event key, type or error holds this text.
-    q: Option<String>,
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
-    cursor: Option<String>,
-}
+    q: String,
+});
 
 #[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -191,27 +225,58 @@ impl From<db_webhooks::WebhookView> for WebhookShape {
     }
 }
 
-#[utoipa::path(get, path = "/v1/admin/webhooks", tag = "webhooks", params(WebhookParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<WebhookShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+impl Source for db_webhooks::Filter {
+    type Row = db_webhooks::WebhookView;
+    type Shape = WebhookShape;
+    const NAME: &'static str = "webhooks";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "created_at",
+        "marketplace",
+        "source",
+        "event_type",
+        "event_key",
+        "status",
+        "retry_count",
+        "error_code",
+        "error_message",
+        "duplicates",
+        "key_id",
+        "occurred_at",
+        "processed_at",
+        "effect",
+    ];
+
+    async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
+        db_webhooks::page(conn, self, ids, limit).await
+    }
+
+    fn id(row: &Self::Row) -> Uuid {
+        row.id.uuid()
+    }
+
+    fn shape(row: Self::Row) -> WebhookShape {
+        row.into()
+    }
+}
+
+#[utoipa::path(get, path = "/v1/admin/webhooks", tag = "webhooks", params(WebhookParams), security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "newest first; all of it with `Accept: text/csv`", body = Page<WebhookShape>), Looked))]
 pub(super) async fn webhooks(
     request: HttpRequest,
     params: Params<WebhookParams>,
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let status = params.0.status.map_or("", WebhookStatus::as_str);
-    let rows = ask!(
-        ctx,
-        Vec<db_webhooks::WebhookView>,
-        [status: &'static str = status, code: String = params.0.marketplace.unwrap_or_default(), text: String = params.0.q.unwrap_or_default(),
-            before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-            db_webhooks::page(conn, status, &code, &text, before, limit + 1).await
-        }
-    )?;
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id.uuid(), WebhookShape::from)))
+    let window = params.0.window()?;
+    let WebhookParams { status, marketplace, event_type, q, .. } = params.0;
+    let which = db_webhooks::Filter {
+        status: status.map_or("", WebhookStatus::as_str).to_owned(),
+        marketplace: marketplace.unwrap_or_default(),
+        event_type: event_type.unwrap_or_default(),
+        text: q.unwrap_or_default(),
+    };
+    table::answer(&request, &ctx, which, window).await
 }
 
 type WholeWebhook = Option<(db_webhooks::WebhookView, Vec<u8>)>;
@@ -235,135 +300,4 @@ pub(super) async fn webhook(
     let mut shape = WebhookShape::from(view);
     shape.payload = Some(String::from_utf8_lossy(&body).into_owned());
     Ok(HttpResponse::Ok().json(shape))
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct PushShape {
-    id: String,
-    marketplace: String,
-    marketplace_product_id: String,
-    version: i64,
-    quantity: i64,
-    idempotency_key: String,
-    trigger_type: String,
-    outcome: String,
-    status_code: Option<i64>,
-    message: Option<String>,
-    #[schema(value_type = String, format = DateTime)]
-    sent_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
-    finished_at: Timestamp,
-}
-
-#[utoipa::path(get, path = "/v1/admin/pushes", tag = "marketplaces", params(PageParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<PushShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn pushes(
-    request: HttpRequest,
-    params: Params<PageParams>,
-    ctx: web::Data<Context>,
-) -> Result<HttpResponse, Problem> {
-    require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let rows = ask!(ctx, Vec<db_pushes::AttemptView>, [before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-        db_pushes::page(conn, before, limit + 1).await
-    })?;
-    let show = |a: db_pushes::AttemptView| PushShape {
-        id: a.id.to_string(),
-        marketplace: a.marketplace,
-        marketplace_product_id: a.marketplace_product_id,
-        version: a.version,
-        quantity: a.quantity,
-        idempotency_key: a.idempotency_key,
-        trigger_type: a.trigger_type,
-        outcome: a.outcome,
-        status_code: a.status_code,
-        message: a.message,
-        sent_at: a.sent_at,
-        finished_at: a.finished_at,
-    };
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, show)))
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct AlertShape {
-    id: String,
-    kind: String,
-    severity: String,
-    state: String,
-    sku: Option<String>,
-    marketplace: Option<String>,
-    message: String,
-    #[schema(value_type = String, format = DateTime)]
-    opened_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    acknowledged_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    resolved_at: Option<Timestamp>,
-}
-
-#[utoipa::path(get, path = "/v1/admin/alerts", tag = "alerts", params(PageParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<AlertShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn alerts(
-    request: HttpRequest,
-    params: Params<PageParams>,
-    ctx: web::Data<Context>,
-) -> Result<HttpResponse, Problem> {
-    require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let rows = ask!(ctx, Vec<db_alerts::AlertView>, [before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-        db_alerts::page(conn, before, limit + 1).await
-    })?;
-    let show = |a: db_alerts::AlertView| AlertShape {
-        id: a.id.to_string(),
-        kind: a.kind,
-        severity: a.severity,
-        state: a.state,
-        sku: a.sku,
-        marketplace: a.marketplace,
-        message: a.message,
-        opened_at: a.opened_at,
-        acknowledged_at: a.acknowledged_at,
-        resolved_at: a.resolved_at,
-    };
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, show)))
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct AuditShape {
-    id: String,
-    actor: String,
-    action: String,
-    target: Option<String>,
-    request_id: Option<String>,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-}
-
-#[utoipa::path(get, path = "/v1/admin/audit", tag = "audit", params(PageParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<AuditShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
-pub(super) async fn audit(
-    request: HttpRequest,
-    params: Params<PageParams>,
-    ctx: web::Data<Context>,
-) -> Result<HttpResponse, Problem> {
-    require(&request, &ctx, Role::Admin).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let rows = ask!(ctx, Vec<tokens::AuditRow>, [before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-        tokens::audit_page(conn, before, limit + 1).await
-    })?;
-    let show = |a: tokens::AuditRow| AuditShape {
-        id: a.id.to_string(),
-        actor: a.actor,
-        action: a.action,
-        target: a.target,
-        request_id: a.request_id,
-        created_at: a.created_at,
-    };
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, show)))
 }

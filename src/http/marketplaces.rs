@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::account_health::{self, Dirty, HealthShape};
 use super::auth::{Role, require};
 use super::described::{Done, Looked, Written};
 use super::extract::{Admin, Body, NoParams, Params};
@@ -18,10 +19,11 @@ use super::write::{Write, no_key, write};
 use crate::ask;
 use crate::chance::secret_bytes;
 use crate::context::Context;
+use crate::db::listings;
 use crate::db::marketplaces::{self as db, MarketplaceRow};
 use crate::db::secrets::{self, SecretRow};
 use crate::domain::time::Timestamp;
-use crate::marketplaces::Connection;
+use crate::marketplaces::{Connection, PushStyle};
 use crate::pipeline::marketplaces::{
     ChangeMarketplace, CreateMarketplace, MarketplaceError, NewSecret, RotateSecret, Rotated, SetPaused,
 };
@@ -54,6 +56,8 @@ pub(super) struct MarketplaceShape {
     declared_in: String,
     /// For `If-Match`.
     version: i64,
+    /// Of one that is called: how that goes.
+    health: Option<HealthShape>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -157,9 +161,11 @@ pub(super) struct RotationDone {
     old_valid_until: Option<Timestamp>,
 }
 
-fn shape(ctx: &Context, row: &MarketplaceRow) -> MarketplaceShape {
+fn shape(ctx: &Context, row: &MarketplaceRow, dirty: &[Dirty]) -> MarketplaceShape {
     let live = ctx.kit.registry.by_code(&row.code);
+    let called = live.as_deref().filter(|connection| connection.adapter.traits().push == PushStyle::Request);
     MarketplaceShape {
+        health: called.map(|connection| account_health::of(ctx, connection, dirty)),
         webhook_url: live.as_deref().and_then(|connection| webhook_url(ctx, connection)),
         webhook_enabled: live.as_deref().map_or(row.webhook_enabled, |connection| connection.webhook_enabled),
         push_enabled: live.as_deref().is_some_and(|connection| connection.policy.push_enabled),
@@ -196,18 +202,19 @@ fn webhook_url(ctx: &Context, connection: &Connection) -> Option<String> {
     responses((status = 200, body = Page<MarketplaceShape>), Looked))]
 pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let rows = ask!(ctx, Vec<MarketplaceRow>, [] | conn | db::list(conn).await)?;
-    let items: Vec<_> = rows.iter().map(|row| shape(&ctx, row)).collect();
+    let (rows, dirty): (Vec<MarketplaceRow>, Vec<Dirty>) =
+        ask!(ctx, (Vec<MarketplaceRow>, Vec<Dirty>), [] | conn | Ok((db::list(conn).await?, listings::dirty(conn).await?)))?;
+    let items: Vec<_> = rows.iter().map(|row| shape(&ctx, row, &dirty)).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
 }
 
-type Found = (Option<MarketplaceRow>, Vec<SecretRow>);
+type Found = (Option<MarketplaceRow>, Vec<SecretRow>, Vec<Dirty>);
 
 async fn detail(ctx: &web::Data<Context>, code: &str) -> Result<MarketplaceDetail, Problem> {
     let now = ctx.kit.clock.now();
-    let (row, all): Found = ask!(ctx, Found, [code: String = code.to_owned(), now: Timestamp = now] |conn| {
+    let (row, all, dirty): Found = ask!(ctx, Found, [code: String = code.to_owned(), now: Timestamp = now] |conn| {
         let row = db::list(conn).await?.into_iter().find(|row| row.code == code);
-        Ok((row, secrets::unexpired(conn, now).await?))
+        Ok((row, secrets::unexpired(conn, now).await?, listings::dirty(conn).await?))
     })?;
     let row = row.ok_or_else(unknown)?;
     let file = ctx.settings.marketplaces.iter().find(|entry| entry.code == row.code);
@@ -238,7 +245,7 @@ async fn detail(ctx: &web::Data<Context>, code: &str) -> Result<MarketplaceDetai
         mine.extend(files.clone());
     }
     let account = live.map_or_else(Map::new, |connection| connection.account.clone());
-    Ok(MarketplaceDetail { marketplace: shape(ctx, &row), account, policy, in_file, secrets, created_at: row.created_at })
+    Ok(MarketplaceDetail { marketplace: shape(ctx, &row, &dirty), account, policy, in_file, secrets, created_at: row.created_at })
 }
 
 #[utoipa::path(get, path = "/v1/admin/marketplaces/{code}", tag = "marketplaces", params(("code" = String, Path)),

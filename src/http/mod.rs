@@ -5,21 +5,29 @@ pub mod extract;
 pub mod problem;
 pub mod shapes;
 
+mod account_health;
 mod adapters;
 mod alerts;
 mod dead_letters;
 mod analytics;
+mod audit;
 mod counts;
 mod csv;
+mod csv_read;
 pub(crate) mod client;
 mod dashboard;
 mod demo;
+mod docs;
 mod described;
 mod doctor;
 mod events;
 mod health;
+mod import;
 mod listings;
+mod listing_change;
 mod lists;
+pub mod live;
+pub mod live_feed;
 mod login;
 mod marketplaces;
 mod openapi;
@@ -29,6 +37,7 @@ mod oversells;
 mod page;
 mod places;
 mod product_change;
+mod pushes;
 mod products;
 mod reservations;
 mod repair;
@@ -41,6 +50,8 @@ mod storefront_keys;
 mod stock;
 mod sync;
 mod tasks;
+mod table;
+mod tables;
 mod timeline;
 mod tokens;
 mod unmapped;
@@ -51,6 +62,7 @@ mod write;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
@@ -59,6 +71,7 @@ use actix_web::{HttpMessage as _, HttpRequest, Resource, Route};
 use crate::context::Context;
 use crate::realtime;
 pub use adapters::shape as adapter_shape;
+pub use csv_read::read_table;
 pub use openapi::document as openapi_document;
 pub use serve::serve;
 pub use tokens::CreateToken;
@@ -96,6 +109,8 @@ fn doors(cfg: &mut ServiceConfig) {
         .service(at("/readyz", "GET", [get().to(health::ready)]))
         .service(at("/metrics", "GET", [get().to(health::metrics)]))
         .service(at("/openapi.json", "GET", [get().to(openapi::serve)]))
+        .service(at("/docs", "GET", [get().to(docs::page)]))
+        .service(at("/docs/{part:docs.js|docs.css}", "GET", [get().to(docs::page)]))
         .service(at("/demo/buy", "POST", [post().to(demo::buy)]));
 }
 
@@ -105,6 +120,10 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/products/{sku}/inventory", "PATCH", [patch().to(stock::change)]))
         .service(at("/v1/admin/products/{sku}/topup", "POST", [post().to(stock::top_up)]))
         .service(at("/v1/admin/products/{sku}/explain", "GET", [get().to(products::explain)]))
+        .service(at("/v1/admin/products/import", "POST", [post().to(tables::import_products)]))
+        .service(at("/v1/admin/products/export", "GET", [get().to(tables::export_products)]))
+        .service(at("/v1/admin/listings/import", "POST", [post().to(tables::import_listings)]))
+        .service(at("/v1/admin/listings/export", "GET", [get().to(tables::export_listings)]))
         .service(at("/v1/admin/products/{sku}", "GET, PATCH", [get().to(products::get), patch().to(product_change::change)]))
         .service(at("/v1/admin/products", "GET, POST", [get().to(products::list), post().to(products::create)]))
         .service(at("/v1/admin/rules", "GET, PUT", [get().to(rules::of_hub), put().to(rules::set_hub)]))
@@ -123,6 +142,7 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
         .service(at("/v1/admin/tasks", "GET", [get().to(tasks::list)]))
         .service(at("/v1/admin/listings/{id}/pushed", "POST", [post().to(tasks::pushed)]))
+        .service(at("/v1/admin/listings/{id}", "PATCH", [patch().to(listing_change::change)]))
         .service(at("/v1/admin/listings", "GET, POST", [get().to(listings::list), post().to(listings::create)]));
 }
 
@@ -157,8 +177,8 @@ fn operations(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/webhooks/replay", "POST", [post().to(webhook_log::replay_many)]))
         .service(at("/v1/admin/webhooks/{id}/replay", "POST", [post().to(webhook_log::replay)]))
         .service(at("/v1/admin/webhooks/{id}", "GET", [get().to(lists::webhook)]))
-        .service(at("/v1/admin/pushes", "GET", [get().to(lists::pushes)]))
-        .service(at("/v1/admin/alerts", "GET", [get().to(lists::alerts)]))
+        .service(at("/v1/admin/pushes", "GET", [get().to(pushes::list)]))
+        .service(at("/v1/admin/alerts", "GET", [get().to(alerts::list)]))
         .service(at("/v1/admin/oversells", "GET", [get().to(oversells::list)]))
         .service(at("/v1/admin/oversells/{id}/resolve", "POST", [post().to(oversells::resolve)]))
         .service(at("/v1/admin/alerts/{id}/ack", "POST", [post().to(alerts::acknowledge)]))
@@ -169,7 +189,7 @@ fn operations(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/dead-letters", "GET", [get().to(dead_letters::list)]))
         .service(at("/v1/admin/dead-letters/{id}/retry", "POST", [post().to(dead_letters::retry)]))
         .service(at("/v1/admin/dead-letters/{id}/discard", "POST", [post().to(dead_letters::discard)]))
-        .service(at("/v1/admin/audit", "GET", [get().to(lists::audit)]));
+        .service(at("/v1/admin/audit", "GET", [get().to(audit::list)]));
 }
 
 /// Where the hub sells.
@@ -188,7 +208,9 @@ fn channels(cfg: &mut ServiceConfig) {
 
 /// Who may come in: people, their sessions, tokens and keys.
 fn people(cfg: &mut ServiceConfig) {
-    cfg.service(at("/v1/auth/setup", "GET, POST", [get().to(login::setup_needed), post().to(login::set_up)]))
+    cfg.service(at("/v1/admin/live/ticket", "POST", [post().to(live::ticket)]))
+        .service(at("/v1/admin/live", "GET", [get().to(live::live)]))
+        .service(at("/v1/auth/setup", "GET, POST", [get().to(login::setup_needed), post().to(login::set_up)]))
         .service(at("/v1/auth/login", "POST", [post().to(login::log_in)]))
         .service(at("/v1/auth/logout", "POST", [post().to(login::log_out)]))
         .service(at("/v1/auth/me", "GET", [get().to(login::show_me)]))
@@ -224,15 +246,22 @@ fn request_id(request: &HttpRequest) -> String {
     request.extensions().get::<RequestId>().map_or(String::new(), |id| id.0.clone())
 }
 
+/// Addresses that answer for as long as somebody listens.
+const STREAMS: [&str; 4] = ["/v1/stock/ws", "/v1/stock/stream", "/v1/stock/poll", "/v1/admin/live"];
+
 /// Around every request: an id, the security headers, and errors as problem documents.
 pub async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = request
         .app_data::<web::Data<Context>>()
         .map_or(String::new(), |ctx| ctx.kit.chance.id(ctx.kit.clock.now()).simple().to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
+    // Whoever asks for the head alone is answered as a GET; the server leaves the body out. What streams has no head to show.
+    if request.method() == Method::HEAD && !STREAMS.contains(&request.path()) {
+        request.head_mut().method = Method::GET;
+    }
     // The request must not be held here: routing needs it alone.
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = problem::finish(response, &id);

@@ -2,18 +2,21 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::auth::{Caller, Role, require};
+use super::described::Looked;
 use super::extract::{Body, Operator, Params, Storefront};
-use super::page::{self, Page, PageParams};
+use super::page::Page;
 use super::problem::{FieldError, Problem};
 use super::shapes::{ManualOrder, OrderShape, StoreOrder, items, text};
+use super::table::{self, Source, list_params};
 use super::write::{Write, write};
 use crate::ask;
 use crate::context::Context;
 use crate::db::orders::{self, LineView, OrderView};
+use crate::db::{Conn, DbError, Ids};
 use crate::domain::ids::{OrderId, ReservationId};
 use crate::marketplaces::connection::STORE;
 use crate::marketplaces::{Kind, StockFeed};
@@ -126,33 +129,91 @@ async fn place(
     write(ctx, Write { caller, request, body, action: "order.place", target, command, show }).await
 }
 
-#[utoipa::path(get, path = "/v1/admin/orders", tag = "orders", params(PageParams), security(("token" = [])),
-    responses((status = 200, body = Page<OrderShape>), (status = 401, description = "no token"), (status = 403, description = "another role"),
-        (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+list_params!(OrderParams {
+    /// Only with this product.
+    sku: String,
+    marketplace: String,
+    /// Like created, cancelled, shipped.
+    status: String,
+    /// The marketplace's own id of the order.
+    external_id: String,
+});
+
+impl Source for orders::Filter {
+    type Row = (OrderView, Vec<LineView>);
+    type Shape = OrderShape;
+    const NAME: &'static str = "orders";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "created_at",
+        "placed_at",
+        "marketplace",
+        "external_id",
+        "source",
+        "status",
+        "line",
+        "sku",
+        "external_sku",
+        "quantity",
+        "cancelled",
+        "shipped",
+        "returned",
+        "price",
+        "currency",
+    ];
+
+    async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
+        let rows = orders::page(conn, self, ids, limit).await?;
+        let mut lines = orders::line_views(conn, rows.iter().map(|row| row.id)).await?;
+        let with_lines = rows.into_iter().map(|row| {
+            let own: Vec<LineView> = lines.extract_if(.., |line| line.order_id == row.id).collect();
+            (row, own)
+        });
+        Ok(with_lines.collect())
+    }
+
+    fn id(row: &Self::Row) -> Uuid {
+        row.0.id.uuid()
+    }
+
+    fn shape((order, lines): Self::Row) -> OrderShape {
+        OrderShape::new(order, lines)
+    }
+
+    /// A line of the table for a line of the order.
+    fn records(order: &OrderShape) -> Vec<Value> {
+        let mut head = json!(order);
+        let lines = head["lines"].take();
+        let with_head = lines.as_array().into_iter().flatten().map(|line| {
+            let mut record = head.clone();
+            for (name, value) in line.as_object().into_iter().flatten().filter(|(name, _)| *name != "price") {
+                record[name.as_str()] = value.clone();
+            }
+            record["price"] = line["price"]["amount"].clone();
+            record["currency"] = line["price"]["currency"].clone();
+            record
+        });
+        with_head.collect()
+    }
+}
+
+#[utoipa::path(get, path = "/v1/admin/orders", tag = "orders", params(OrderParams), security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "newest first; all of it, line by line, with `Accept: text/csv`", body = Page<OrderShape>), Looked))]
 pub(super) async fn list(
     request: HttpRequest,
-    params: Params<PageParams>,
+    params: Params<OrderParams>,
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let (rows, mut lines) = ask!(ctx, (Vec<OrderView>, Vec<LineView>), [before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-        let rows = orders::page(conn, before, limit + 1).await?;
-        let lines = orders::line_views(conn, rows.iter().map(|row| row.id)).await?;
-        Ok((rows, lines))
-    })?;
-    let page = Page::new(
-        rows,
-        limit,
-        |row| row.id.uuid(),
-        |row| {
-            let id = row.id;
-            let own: Vec<LineView> = lines.extract_if(.., |line| line.order_id == id).collect();
-            OrderShape::new(row, own)
-        },
-    );
-    Ok(HttpResponse::Ok().json(page))
+    let window = params.0.window()?;
+    let OrderParams { sku, marketplace, status, external_id, .. } = params.0;
+    let which = orders::Filter {
+        sku: sku.unwrap_or_default(),
+        marketplace: marketplace.unwrap_or_default(),
+        status: status.unwrap_or_default(),
+        external_id: external_id.unwrap_or_default(),
+    };
+    table::answer(&request, &ctx, which, window).await
 }
 
 #[utoipa::path(get, path = "/v1/admin/orders/{id}", tag = "orders", params(("id" = String, Path)), security(("token" = [])),

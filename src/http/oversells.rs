@@ -7,14 +7,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::auth::{Role, require};
+use super::described::Looked;
 use super::extract::{Body, Operator, Params};
-use super::page::{self, Page, PageParams};
+use super::page::Page;
 use super::problem::{FieldError, Problem};
 use super::shapes::text;
+use super::table::{self, Source, list_params};
 use super::write::{Write, write};
-use crate::ask;
 use crate::context::Context;
 use crate::db::alerts::{self, OversellView};
+use crate::db::{Conn, DbError, Ids};
 use crate::domain::time::Timestamp;
 use crate::pipeline::oversells::ResolveOversell;
 
@@ -55,21 +57,55 @@ impl From<OversellView> for OversellShape {
     }
 }
 
-#[utoipa::path(get, path = "/v1/admin/oversells", tag = "alerts", params(PageParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<OversellShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+list_params!(OversellParams { state: CaseState, sku: String });
+
+#[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum CaseState {
+    Open,
+    Resolved,
+}
+
+struct Cases {
+    state: &'static str,
+    sku: String,
+}
+
+impl Source for Cases {
+    type Row = OversellView;
+    type Shape = OversellShape;
+    const NAME: &'static str = "oversells";
+    const COLUMNS: &'static [&'static str] =
+        &["id", "opened_at", "sku", "location", "units", "state", "decision", "actor", "resolved_at", "candidates"];
+
+    async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
+        alerts::oversells(conn, self.state, &self.sku, ids, limit).await
+    }
+
+    fn id(row: &Self::Row) -> Uuid {
+        row.id
+    }
+
+    fn shape(row: OversellView) -> OversellShape {
+        row.into()
+    }
+}
+
+#[utoipa::path(get, path = "/v1/admin/oversells", tag = "alerts", params(OversellParams), security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "newest first; all of it with `Accept: text/csv`", body = Page<OversellShape>), Looked))]
 pub(super) async fn list(
     request: HttpRequest,
-    params: Params<PageParams>,
+    params: Params<OversellParams>,
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let limit = page::limit(params.0.limit)?;
-    let before = page::cursor(params.0.cursor.as_deref())?;
-    let rows = ask!(ctx, Vec<OversellView>, [before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-        alerts::oversells(conn, before, limit + 1).await
-    })?;
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, OversellShape::from)))
+    let window = params.0.window()?;
+    let state = match params.0.state {
+        None => "",
+        Some(CaseState::Open) => "open",
+        Some(CaseState::Resolved) => "resolved",
+    };
+    table::answer(&request, &ctx, Cases { state, sku: params.0.sku.unwrap_or_default() }, window).await
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]

@@ -167,6 +167,8 @@ pub struct ListingShape {
     pub state: String,
     pub wanted_version: i64,
     pub acknowledged_version: i64,
+    /// For `If-Match`; grows with every new number too.
+    pub version: i64,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_synced_at: Option<Timestamp>,
     pub last_error: Option<String>,
@@ -189,6 +191,7 @@ impl From<ListingView> for ListingShape {
             state: if l.state == "active" { l.push_state } else { l.state },
             wanted_version: l.wanted_version,
             acknowledged_version: l.acked_version,
+            version: l.version,
             last_synced_at: l.last_synced_at,
             last_error: l.last_error,
         }

@@ -293,7 +293,6 @@ async fn resolve(tx: &mut Tx<'_>, list: &[Logged]) -> Result<HashMap<(usize, usi
                 // The surest name is also what a listing without refs is called.
                 product_id: item.product_id.as_deref().or(item.refs.first().map(|(_, value)| value.as_str())),
                 sku: item.sku.as_deref(),
-                refs: &item.refs,
             });
         }
     }
@@ -364,16 +363,8 @@ fn judge_refs(names: impl IntoIterator<Item = BTreeSet<ListingId>>) -> Resolutio
     }
 }
 
-/// By the marketplace's own names, the first that a listing bears; else by its id, then by SKU. Where these name different
-/// listings, nobody guesses.
+/// By the marketplace's own id, then by SKU. Where the two name different listings, nobody guesses.
 fn judge(ways: Vec<(i64, ListingId)>) -> Resolution {
-    if let Some(surest) = ways.iter().map(|(way, _)| *way).filter(|way| *way >= listings::BY_REF).min() {
-        let by_ref: BTreeSet<ListingId> = ways.iter().filter(|(way, _)| *way == surest).map(|(_, id)| *id).collect();
-        return match by_ref.first() {
-            Some(id) if by_ref.len() == 1 => Resolution::Listing(*id),
-            _ => Resolution::Unmapped,
-        };
-    }
     let by_id = ways.iter().find(|(way, _)| *way == 1).map(|(_, id)| *id);
     let by_sku: BTreeSet<ListingId> = match ways.iter().filter(|(way, _)| *way == 2).map(|(_, id)| *id).collect::<BTreeSet<_>>() {
         own if !own.is_empty() => own,

@@ -35,6 +35,8 @@ pub mod holds;
 pub mod unmapped;
 pub mod oversells;
 pub mod catalogue;
+pub mod import;
+pub mod listings;
 pub mod products;
 pub mod places;
 pub mod repair;

@@ -19,6 +19,10 @@ pub fn webhook(verified: Verified, limits: json::Limits) -> Arrival {
     let (event_key, explicit_id) = match (&id, &reading.natural_key) {
         (Some(id), _) => (format!("id:{id}"), true),
         (None, Some(key)) => (key.clone(), false),
+        // Said twice, it is looked up twice: what it names may have changed in between, and the words would be the same.
+        (None, None) if matches!(reading.verdict, Verdict::Hint { .. }) => {
+            (format!("body:{}:{}", hex::encode(body_hash), verified.received_at.micros()), false)
+        }
         // Nothing to go by: the same bytes are the same event. Facts never pass here, see `without_identity`.
         (None, None) => (format!("body:{}", hex::encode(body_hash)), false),
     };

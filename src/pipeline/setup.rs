@@ -70,6 +70,11 @@ impl Command for Declare {
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Standing, SetupError> {
         let fresh: Uuid = tx.id();
+        // Time was turned back: what browsers know of later versions must not count.
+        if hub::get(&mut tx.conn, hub::IS_BACKUP).await?.is_some() {
+            hub::set(&mut tx.conn, "generation", &fresh.to_string()).await?;
+            hub::remove(&mut tx.conn, hub::IS_BACKUP).await?;
+        }
         let generation = hub::get_or_insert(&mut tx.conn, "generation", &fresh.to_string()).await?;
         let generation = Uuid::parse_str(&generation).map_err(|_| DbError::inconsistent("hub_meta", "value", generation))?;
         let id = tx.id();

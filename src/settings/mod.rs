@@ -46,8 +46,8 @@ pub use policy::{Bound, PolicySettings, RuleOverride, RuleSettings};
 pub use realtime::RealtimeSettings;
 pub use secret::{ConnectionUrl, Secret, SecretError, SecretRef};
 pub use sections::{
-    AuthSettings, BusSettings, DatabaseSettings, EventSettings, IngestSettings, InventorySettings, LogSettings, PushSettings,
-    SecuritySettings, ServerSettings,
+    AuthSettings, BusSettings, DatabaseSettings, EventSettings, ImportSettings, IngestSettings, InventorySettings, LogSettings,
+    PushSettings, SecuritySettings, ServerSettings,
 };
 pub use source::Env;
 pub use sync::SyncSettings;
@@ -69,6 +69,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub security: SecuritySettings,
     pub ingest: IngestSettings,
+    pub import: ImportSettings,
     pub push: PushSettings,
     pub sync: SyncSettings,
     pub realtime: RealtimeSettings,
@@ -121,6 +122,7 @@ impl Settings {
         let auth = s.table("auth", AuthSettings::read);
         let security = s.table("security", |s| SecuritySettings::read(s, is_loopback));
         let ingest = s.table("ingest", IngestSettings::read);
+        let import = s.table("import", ImportSettings::read);
         let push = s.table("push", PushSettings::read);
         let sync = s.table("sync", SyncSettings::read);
         let realtime = s.table("realtime", RealtimeSettings::read);
@@ -139,6 +141,7 @@ impl Settings {
             auth: auth?,
             security: security?,
             ingest: ingest?,
+            import: import?,
             push: push?,
             sync: sync?,
             realtime: realtime?,

@@ -27,12 +27,15 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<Cidr>,
     /// Where the world reaches the hub, without a trailing slash; may be empty.
     pub public_url: String,
+    pub live_tick_ms: u64,
+    pub live_buffer: usize,
 }
 
 durations!(ServerSettings {
     keep_alive = from_secs(keep_alive_s),
     head_timeout = from_millis(head_timeout_ms),
     shutdown_timeout = from_secs(shutdown_timeout_s),
+    live_tick = from_millis(live_tick_ms),
 });
 
 impl ServerSettings {
@@ -47,6 +50,8 @@ impl ServerSettings {
             shutdown_timeout_s: s.need("shutdown_timeout_s", whole(1..=600)),
             trusted_proxies: s.need("trusted_proxies", list(|text| Cidr::parse(text).map_err(|error| error.to_string()))),
             public_url: s.need("public_url", public_url),
+            live_tick_ms: s.need("live_tick_ms", whole(20..=60_000)),
+            live_buffer: s.need("live_buffer", whole(16..=1_000_000)),
         }
     }
 
@@ -129,6 +134,18 @@ impl AuthSettings {
             password_hashing_max: s.need("password_hashing_max", whole(1..=256)),
             password_waiting_max: s.need("password_waiting_max", whole(0..=10_000)),
         }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct ImportSettings {
+    pub bytes_max: usize,
+    pub rows_max: i64,
+}
+
+impl ImportSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self { bytes_max: s.need("bytes_max", whole(1_024..=4_294_967_296)), rows_max: s.need("rows_max", whole(1..=10_000_000)) }
     }
 }
 

@@ -82,6 +82,8 @@ pub struct HttpServer<H> {
     _reserved: TcpSocket,
     /// `None` while refusing.
     open: std::sync::Mutex<Option<Open>>,
+    /// Connections taken so far.
+    accepted: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// The present listener.
@@ -99,13 +101,19 @@ impl<H: Handler> HttpServer<H> {
         let failed = |source| SimulatorError::Listen { address: bind, source };
         let reserved = shared_socket(bind).map_err(failed)?;
         let address = reserved.local_addr().map_err(failed)?;
-        let server = Self { address, world, handler, _reserved: reserved, open: std::sync::Mutex::new(None) };
+        let server =
+            Self { address, world, handler, _reserved: reserved, open: std::sync::Mutex::new(None), accepted: Arc::default() };
         server.come_back()?;
         Ok(server)
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections were made to it so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub fn base_url(&self) -> String {
@@ -130,10 +138,10 @@ impl<H: Handler> HttpServer<H> {
             let until = self.world.stop.child_token();
             let closed = CancellationToken::new();
             let (accepting, closing) = (until.clone(), closed.clone());
-            let (tasks, handler) = (self.world.tasks.clone(), Arc::clone(&self.handler));
+            let (tasks, handler, accepted) = (self.world.tasks.clone(), Arc::clone(&self.handler), self.accepted.clone());
             self.world.tasks.spawn(async move {
                 let _closed = closing.drop_guard();
-                accept(listener, tasks, handler, accepting).await;
+                accept(listener, tasks, handler, accepting, &accepted).await;
             });
             *open = Some(Open { until, closed });
         }
@@ -151,10 +159,17 @@ fn shared_socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-async fn accept<H: Handler>(listener: TcpListener, tasks: TaskTracker, handler: Arc<H>, until: CancellationToken) {
+async fn accept<H: Handler>(
+    listener: TcpListener,
+    tasks: TaskTracker,
+    handler: Arc<H>,
+    until: CancellationToken,
+    count: &std::sync::atomic::AtomicU64,
+) {
     while let Some(accepted) = until.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let (handler, until) = (Arc::clone(&handler), until.clone());
                 tasks.spawn(async move {
                     until.run_until_cancelled(connection(stream, handler)).await;

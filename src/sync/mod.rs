@@ -163,16 +163,18 @@ impl Sync {
                 self.start(connection.id, Job::Statuses, async move {
                     let ended = sync.ask_statuses(&connection, statuses).await;
                     let slower = if matches!(ended, PollEnd::Failed(_)) { 2 } else { 1 };
-                    let due = sync.kit.clock.now().plus(statuses.every * slower);
+                    let due = now.plus(statuses.every * slower);
                     sync.lane(connection.id, |lane| lane.statuses_due = due);
                 });
             }
         }
     }
 
-    /// Accounts that are in use and that this process calls. What can be asked anything is asked for here, so that its lease is taken.
+    /// Accounts that this process calls, the paused ones too: what they sold is sold. Whoever can be asked anything is asked for
+    /// here, so that its lease is taken. Refused credentials are not tried again and again.
     fn live(&self) -> Vec<Arc<Connection>> {
-        let live = self.kit.registry.all().into_iter().filter(|one| one.status == Status::Active);
+        let taken_in = |one: &Arc<Connection>| matches!(one.status, Status::Active | Status::Paused);
+        let live = self.kit.registry.all().into_iter().filter(taken_in);
         live.filter(|one| {
             let abilities = one.adapter.traits().abilities;
             let asked = abilities.orders.is_some() || abilities.order || read::can_be_read(one);
@@ -299,7 +301,7 @@ impl Sync {
             lanes.scheduled = Some(after.max(now));
             after
         };
-        for connection in live.iter().filter(|one| read::can_be_read(one)) {
+        for connection in live.iter().filter(|one| one.status == Status::Active && read::can_be_read(one)) {
             let policy = &connection.policy;
             let reconcile = schedule::reconcile_due(policy.reconcile_every, &self.limits.reconcile, after, now);
             // What is never told anything cannot have lost it.
@@ -351,13 +353,20 @@ impl Sync {
             }
         };
         let now = self.kit.clock.now();
-        for run in open.into_iter().filter(|run| run.resume_at.is_none_or(|at| at <= now)) {
+        // Of each kind one at a time; one that waits for its second look is under way too.
+        let running: BTreeSet<(MarketplaceId, String)> =
+            open.iter().filter(|run| run.status == "running").map(|run| (run.marketplace_id, run.kind.clone())).collect();
+        let stands_behind = |run: &OpenRun| {
+            run.status == "queued" && running.contains(&(run.marketplace_id, run.kind.clone())) && !is_quick(&run.kind)
+        };
+        let due = |run: &OpenRun| run.resume_at.is_none_or(|at| at <= now) && !stands_behind(run);
+        for run in open.into_iter().filter(due) {
             let Some(connection) = self.kit.registry.by_id(run.marketplace_id) else { continue };
             // Asking for its caller is asking for its lease.
             if self.way.callers.of(connection.id).owned().is_none() {
                 continue;
             }
-            let quick = Kind::parse(&run.kind).is_some_and(Kind::is_quick);
+            let quick = is_quick(&run.kind);
             let sync = self.clone();
             let job = if quick { Job::Quick } else { Job::Long };
             self.start(connection.id, job, async move { sync.work(connection, run).await });
@@ -386,6 +395,10 @@ impl Sync {
             });
         }
     }
+}
+
+fn is_quick(kind: &str) -> bool {
+    Kind::parse(kind).is_some_and(Kind::is_quick)
 }
 
 impl Lanes {

@@ -100,7 +100,17 @@ fn hints(schemes: &[Scheme], reason: Rejection, claim: &Claim<'_>) -> Vec<String
         Rejection::NoSignature => {
             let came: Vec<&str> = claim.headers.iter().map(|(name, _)| name.as_str()).collect();
             let with = if scheme.with.is_empty() { String::new() } else { format!(" (with {})", scheme.with.join(", ")) };
-            vec![format!("step 1, header: {}{with} is expected; there are: {}", scheme.header, came.join(", "))]
+            let there = if came.is_empty() {
+                "there is none; see --header".to_owned()
+            } else {
+                format!("there are: {}", came.join(", "))
+            };
+            let mut hints = vec![format!("step 1, header: {}{with} is expected; {there}", scheme.header)];
+            let others: Vec<&str> = crate::marketplaces::schemes::names().filter(|name| signs_with(name, &came)).collect();
+            if !others.is_empty() {
+                hints.push(format!("these headers are what --scheme {} looks like", others.join(" or ")));
+            }
+            hints
         }
         Rejection::BadFormat => vec![format!("step 2, form: {} should be {}", scheme.header, form(scheme))],
         Rejection::BadTimestamp => vec!["step 3, time: it should be whole seconds since 1970".to_owned()],
@@ -114,6 +124,14 @@ fn hints(schemes: &[Scheme], reason: Rejection, claim: &Claim<'_>) -> Vec<String
         Rejection::BadSignature => bad_signature(scheme, claim),
         _ => Vec::new(),
     }
+}
+
+/// Whether a named scheme's header is among these.
+fn signs_with(name: &str, came: &[&str]) -> bool {
+    let first = crate::marketplaces::schemes::named(name).and_then(<[Scheme]>::first);
+    first.is_some_and(|scheme| {
+        !scheme.header.is_empty() && came.contains(&scheme.header) && scheme.with.iter().all(|w| came.contains(w))
+    })
 }
 
 fn form(scheme: &Scheme) -> String {

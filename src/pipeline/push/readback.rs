@@ -39,6 +39,10 @@ impl Pusher {
         if rows.is_empty() {
             return Ok(());
         }
+        // One request names things of one group (of one warehouse, say); the others have their turn next.
+        let group = |row: &VerifyRow| self.connection.adapter.push_group(&self.connection, &item(row));
+        let first = rows.first().map(group);
+        let rows: Vec<VerifyRow> = rows.into_iter().filter(|row| Some(group(row)) == first).collect();
         let items: Vec<PushItem> = rows.iter().map(item).collect();
         let _busy = caller.busy();
         let told = caller.ask(Purpose::Verify, &Ask::StockOf { items: items.clone() }).await;

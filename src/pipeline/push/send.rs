@@ -100,6 +100,9 @@ impl Pusher {
             Ok(sent) => {
                 let status = if let Answer::Response { status, .. } = &sent.answer { Some(*status) } else { None };
                 let pushed = adapter.read_push(items, &sent.answer);
+                if let Pushed::Whole(outcome) = &pushed {
+                    caller.heed(&sent, outcome).await;
+                }
                 // An answer that names fewer than were told says nothing of the rest.
                 let pushed = match pushed {
                     Pushed::Each(mut each) if each.len() != items.len() => {

@@ -115,7 +115,7 @@ async fn a_full_disk_loses_nothing() {
     world.open().await;
     let observer = world.observer();
     let load = senders::start(world.load(seed(), 0..MANY, 4, Duration::from_millis(2)), world.oracle.clone());
-    while world.oracle.count_acked() < 50 {
+    while world.oracle.count_acked() < 50 || observer.seen().connections == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // Whatever room is left goes to somebody else's file.
@@ -133,6 +133,7 @@ async fn a_full_disk_loses_nothing() {
     let read = world.process.http().send("GET", "/v1/stock/PHONE-001", &[], None).await;
     assert_eq!(read.status, 200, "reading goes on: {}", read.text());
     tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(observer.seen().connections, 1, "browsers stay where they are");
     println!("full after {acked} webhooks, {} more answered while it was", world.oracle.count_acked() - acked);
     drop(filled);
     std::fs::remove_file(&ballast).expect("room again");

@@ -1,4 +1,8 @@
 mod api;
+mod bad_requests;
+mod import;
+mod lists;
+mod live;
 mod marketplaces;
 mod openapi;
 mod orders;

@@ -8,7 +8,11 @@ use serde_json::Value;
 use crate::support::hub::Hub;
 
 /// Routes that are no part of the API: the demo's, and pages with what they load.
-const NOT_DESCRIBED: [&str; 6] = [
+const NOT_DESCRIBED: [&str; 10] = [
+    "/",
+    "/dashboard/{name:.+}",
+    "/docs",
+    "/docs/{part:docs.js|docs.css}",
     "/demo/buy",
     "/client/stockhub.js",
     "/client/stockhub.d.ts",

@@ -6,5 +6,6 @@ mod fairness;
 mod scenarios;
 mod signatures;
 mod dead_marketplace;
+mod remote_keys;
 mod restart;
 mod vectors;

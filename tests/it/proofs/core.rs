@@ -9,6 +9,7 @@ use serde_json::Value;
 use stockhub::app::{App, Surroundings};
 use stockhub::chance::Chance;
 use stockhub::clock::Clock;
+use stockhub::db::Ids;
 use stockhub::db::inventory::{self, LevelRow};
 use stockhub::db::listings::{self, ListingView};
 use stockhub::db::movements::{self, MovementRow};
@@ -183,7 +184,7 @@ impl Core {
 
     pub async fn shown(&self, external: &str) -> ListingView {
         let mut reader = self.reader().await;
-        let all = listings::page(&mut reader.conn(), uuid::Uuid::nil(), 1_000).await.unwrap();
+        let all = listings::page(&mut reader.conn(), &Default::default(), uuid::Uuid::nil(), 1_000).await.unwrap();
         all.into_iter().find(|listing| listing.marketplace_product_id == external).expect("a listing of that id")
     }
 
@@ -196,14 +197,21 @@ impl Core {
     /// Oldest first.
     pub async fn movements(&self, sku: &str) -> Vec<MovementRow> {
         let mut reader = self.reader().await;
-        let mut rows = movements::page(&mut reader.conn(), Some(sku), None, 100_000).await.unwrap();
+        let mut rows = movements::page(
+            &mut reader.conn(),
+            &movements::Filter { sku: sku.into(), ..Default::default() },
+            Ids::default(),
+            100_000,
+        )
+        .await
+        .unwrap();
         rows.sort_by_key(|row| row.level_version);
         rows
     }
 
     pub async fn alerts(&self, kind: &str) -> usize {
         let mut reader = self.reader().await;
-        let all = stockhub::db::alerts::page(&mut reader.conn(), None, 1_000).await.unwrap();
+        let all = stockhub::db::alerts::page(&mut reader.conn(), &Default::default(), Ids::default(), 1_000).await.unwrap();
         all.iter().filter(|alert| alert.kind == kind && alert.resolved_at.is_none()).count()
     }
 
@@ -216,7 +224,15 @@ impl Core {
     /// How many log rows have this status.
     pub async fn logged(&self, status: &str) -> usize {
         let mut reader = self.reader().await;
-        stockhub::db::webhooks::page(&mut reader.conn(), status, "", "", None, 1_000).await.unwrap().len()
+        stockhub::db::webhooks::page(
+            &mut reader.conn(),
+            &stockhub::db::webhooks::Filter { status: status.into(), ..Default::default() },
+            Ids::default(),
+            1_000,
+        )
+        .await
+        .unwrap()
+        .len()
     }
 
     /// The database goes with its folder, once nothing uses it.

@@ -7,6 +7,5 @@ mod nodes;
 mod polls;
 mod reads;
 mod reconciling;
-mod shapes;
 mod shelf;
 mod stand;

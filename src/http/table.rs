@@ -1,0 +1,168 @@
+//! Lists of what happened: JSON in pages, or all of it as a table (`Accept: text/csv`). A table is written while it is read, so a
+//! long one takes no more memory than a short one; one that breaks off ends the connection instead of looking whole.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::csv;
+use super::page::{self, LIMIT_MAX, Page};
+use super::problem::Problem;
+use crate::context::{Context, Question};
+use crate::db::{Conn, DbError, Ids};
+use crate::domain::time::Timestamp;
+
+/// Where rows come from, and how they are shown.
+pub(super) trait Source: Send + Sync + 'static {
+    type Row: Send + 'static;
+    type Shape: Serialize;
+    /// Of the file.
+    const NAME: &'static str;
+    /// Of the table: members of the shape.
+    const COLUMNS: &'static [&'static str];
+
+    fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> impl Future<Output = Result<Vec<Self::Row>, DbError>> + Send;
+    fn id(row: &Self::Row) -> Uuid;
+    fn shape(row: Self::Row) -> Self::Shape;
+
+    /// One line of the table, or several.
+    fn records(shape: &Self::Shape) -> Vec<Value> {
+        vec![json!(shape)]
+    }
+}
+
+/// Which page of which stretch of time.
+#[derive(Clone, Copy)]
+pub struct Window {
+    ids: Ids,
+    limit: Option<i64>,
+}
+
+impl Window {
+    pub fn read(from: Option<&str>, to: Option<&str>, limit: Option<i64>, cursor: Option<&str>) -> Result<Self, Problem> {
+        let time = |field: &str, text: Option<&str>| match text {
+            None => Ok(None),
+            Some(text) => {
+                let why = "must be a time like 2026-01-09T00:00:00Z";
+                Timestamp::parse_rfc3339(text).map(Some).ok_or_else(|| Problem::field(field, why))
+            }
+        };
+        let (from, to) = (time("from", from)?, time("to", to)?);
+        if let Some(limit) = limit {
+            page::limit(Some(limit))?;
+        }
+        Ok(Self { ids: Ids::between(from, to, page::cursor(cursor)?), limit })
+    }
+}
+
+struct NextPage<S: Source> {
+    source: Arc<S>,
+    ids: Ids,
+    limit: i64,
+}
+
+impl<S: Source> Question for NextPage<S> {
+    type Answer = Vec<S::Row>;
+
+    async fn ask(self, conn: &mut Conn<'_>) -> Result<Vec<S::Row>, DbError> {
+        self.source.page(conn, self.ids, self.limit).await
+    }
+}
+
+/// A page as JSON, or everything (up to `limit`, where one is given) as a table.
+pub(super) async fn answer<S: Source>(
+    request: &HttpRequest,
+    ctx: &web::Data<Context>,
+    source: S,
+    window: Window,
+) -> Result<HttpResponse, Problem> {
+    let source = Arc::new(source);
+    if csv::is_wanted(request) {
+        return Ok(stream(ctx, source, window));
+    }
+    let limit = page::limit(window.limit)?;
+    let rows = ctx.ask(NextPage { source, ids: window.ids, limit: limit + 1 }).await?;
+    Ok(HttpResponse::Ok().json(Page::new(rows, limit, S::id, S::shape)))
+}
+
+fn stream<S: Source>(ctx: &web::Data<Context>, source: Arc<S>, window: Window) -> HttpResponse {
+    let mut writer = csv::Writer::begin(ctx, S::COLUMNS);
+    let ctx = ctx.clone();
+    let body = writer.body();
+    let workers = ctx.workers.clone();
+    workers.start(async move {
+        let (mut ids, mut left) = (window.ids, window.limit.unwrap_or(i64::MAX));
+        while left > 0 {
+            let limit = LIMIT_MAX.min(left);
+            let rows = match ctx.ask(NextPage { source: source.clone(), ids, limit }).await {
+                Ok(rows) => rows,
+                Err(error) => return writer.break_off(&error).await,
+            };
+            let Some(last) = rows.last() else { return };
+            ids.before = S::id(last);
+            let whole = (rows.len() as i64) < limit;
+            left -= rows.len() as i64;
+            let mut text = String::new();
+            for row in rows {
+                for record in S::records(&S::shape(row)) {
+                    text.push_str(&line(S::COLUMNS, &record));
+                }
+            }
+            if !writer.write(text).await || whole {
+                return;
+            }
+        }
+    });
+    csv::response(S::NAME, body)
+}
+
+/// A record by its columns; what holds more than a value is written as JSON.
+pub fn line(columns: &[&str], record: &Value) -> String {
+    let cells: Vec<String> = columns
+        .iter()
+        .map(|column| match &record[*column] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+        .collect();
+    csv::line(cells.iter().map(String::as_str))
+}
+
+/// Bytes on their way to whoever reads a table.
+pub type Body = mpsc::Receiver<Result<Bytes, std::io::Error>>;
+
+/// Query parameters of a list: its own, and those every list has.
+macro_rules! list_params {
+    ($name:ident { $($(#[$meta:meta])* $field:ident: $type:ty),* $(,)? }) => {
+        #[derive(serde::Deserialize, utoipa::IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        pub(super) struct $name {
+            $($(#[$meta])* $field: Option<$type>,)*
+            /// Only what was recorded at this time (RFC 3339) or later.
+            from: Option<String>,
+            /// Only what was recorded before this time.
+            to: Option<String>,
+            /// 1 to 500, default 50; as CSV by default all.
+            #[param(minimum = 1, maximum = 500)]
+            limit: Option<i64>,
+            /// `next_cursor` of the page before.
+            cursor: Option<String>,
+        }
+
+        impl $name {
+            fn window(&self) -> Result<$crate::http::table::Window, $crate::http::problem::Problem> {
+                let (from, to) = (self.from.as_deref(), self.to.as_deref());
+                $crate::http::table::Window::read(from, to, self.limit, self.cursor.as_deref())
+            }
+        }
+    };
+}
+pub(super) use list_params;
