@@ -125,10 +125,10 @@ pub fn drive(client: &mut Client, publisher: Publisher, server: &Server, scene: 
     }
     let (published, taken) = (line.answered, begun.elapsed().as_secs_f64());
     holder.replace(line);
-    // What was taken is delivered before it is counted as lost.
+    // What was taken is delivered before it is counted as lost; some of it is answered only now.
     let grace = Instant::now() + Duration::from_secs(2);
-    let expected = published * readers(scene);
-    while Instant::now() < grace && client.seen.deliveries < expected {
+    let due = |holder: &Option<Publisher>| holder.as_ref().map_or(0, |line| line.answered) * readers(scene);
+    while Instant::now() < grace && client.seen.deliveries < due(&holder) {
         client.turn(Duration::from_millis(5), &mut holder);
     }
     let total = begun.elapsed().as_secs_f64();
