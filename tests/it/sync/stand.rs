@@ -20,7 +20,7 @@ pub struct Stand {
     pub clock: Clock,
 }
 
-pub const START: &str = "2026-01-09T10:00:00Z";
+const START: &str = "2026-01-09T10:00:00Z";
 
 /// How a stand differs from the plain one.
 pub struct Set {
