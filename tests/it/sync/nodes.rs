@@ -20,6 +20,7 @@ async fn an_account_is_read_by_one_node_and_taken_over_when_that_is_gone() {
     let shelf = Shelf::start().await;
     let one = Stand::on(database, shelf.clone(), clock.clone(), set()).await;
     let two = Stand::on(second, shelf.clone(), clock, set()).await;
+    one.reread().await;
     one.drained().await;
     shelf.sells("O-1", "L-A-1", 3, one.now());
     one.hub.until("the sale is in", async || two.on_hand("A-1").await == 47).await;

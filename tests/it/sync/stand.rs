@@ -85,6 +85,14 @@ impl Stand {
         stand
     }
 
+    /// Another hub has declared the same marketplaces: this one reads them anew, and is then spoken with as before.
+    pub async fn reread(&self) {
+        let registry = &self.hub.context.kit.registry;
+        let read = async || registry.by_code("shelf").is_some_and(|one| one.adapter.id() != "shelf");
+        self.hub.until("the other's declaration is read", read).await;
+        self.speak(super::adapter::everything(), StockFeed::Orders);
+    }
+
     /// From here on the marketplace is spoken with as the shelf understands.
     fn speak(&self, abilities: Abilities, stock_feed: StockFeed) {
         let registry = &self.hub.context.kit.registry;
