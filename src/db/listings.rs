@@ -90,7 +90,8 @@ statements! {
         FROM marketplace_products WHERE id = $1 {for update}");
     LISTING_NAMES_SET = both("UPDATE marketplace_products SET marketplace_sku = $2, refs = $3, marketplace_price = $4, currency = $5, \
             state = $6, expected = (CASE WHEN $7 THEN NULL ELSE expected END), \
-            push_state = (CASE WHEN $7 AND push_state = 'blocked' THEN 'dirty' ELSE push_state END), version = version + 1, updated_at = $8 WHERE id = $1");
+            push_state = (CASE WHEN $7 AND push_state = 'blocked' THEN 'dirty' ELSE push_state END), \
+            next_push_at = (CASE WHEN $7 THEN $8 ELSE next_push_at END), attempts = (CASE WHEN $7 THEN 0 ELSE attempts END), version = version + 1, updated_at = $8 WHERE id = $1");
     LISTINGS_EXPORT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.marketplace_price, l.currency, l.state FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.id > $1 AND m.code <> 'store' ORDER BY l.id LIMIT $2");

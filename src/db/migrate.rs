@@ -30,6 +30,12 @@ const PAIRS: &[Pair] = &[
         postgres: include_str!("../../migrations/postgres/0002_sinks.sql"),
     },
     Pair {
+        number: 3,
+        name: "listing_refs",
+        sqlite: include_str!("../../migrations/sqlite/0003_listing_refs.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_listing_refs.sql"),
+    },
+    Pair {
         number: 4,
         name: "calling_out",
         sqlite: include_str!("../../migrations/sqlite/0004_calling_out.sql"),

@@ -181,7 +181,9 @@ impl Db {
         let mut conn = self.options.sqlite().create_if_missing(false).connect().await.map_err(failed)?;
         sqlx::query("VACUUM INTO ?1").bind(&name).execute(&mut conn).await.map_err(failed)?;
         conn.close().await.map_err(failed)?;
-        let mut copy = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.map_err(failed)?;
+        // In the journal mode that readers ask for: one who may only read could not change it.
+        let options = DbOptions { url: DatabaseUrl::Sqlite(name), ..self.options.clone() };
+        let mut copy = options.sqlite().create_if_missing(false).connect().await.map_err(failed)?;
         hub::set(&mut Conn::Sqlite(&mut copy), hub::IS_BACKUP, "1").await?;
         copy.close().await.map_err(failed)
     }
