@@ -157,8 +157,10 @@ impl Sync {
             let Some(feed) = connection.adapter.traits().abilities.orders else { continue };
             if self.is_poll_due(&connection, now) {
                 let sync = self.clone();
-                self.start(connection.id, Job::Poll, async move { sync.poll_in_turn(&connection).await });
-            } else if let Some(statuses) = feed.statuses.filter(|_| self.is_statuses_due(connection.id, now)) {
+                let polled = connection.clone();
+                self.start(connection.id, Job::Poll, async move { sync.poll_in_turn(&polled).await });
+            }
+            if let Some(statuses) = feed.statuses.filter(|_| self.is_statuses_due(connection.id, now)) {
                 let sync = self.clone();
                 self.start(connection.id, Job::Statuses, async move {
                     let ended = sync.ask_statuses(&connection, statuses).await;

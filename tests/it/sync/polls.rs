@@ -246,7 +246,8 @@ async fn open_orders_are_asked_for_their_status() {
     // Five orders, two in a request.
     stand.asked_since("GET /statuses", before + 2).await;
     // What is over is not asked about any more.
-    let (before, asked) = (stand.shelf.state().calls.len(), stand.shelf.count("GET /statuses"));
+    let before = stand.shelf.state().calls.len();
+    let asked = stand.shelf.count("GET /statuses");
     stand.clock.advance(Duration::from_secs(120));
     stand.asked_since("GET /statuses", asked + 1).await;
     assert!(!stand.shelf.state().calls[before..].iter().any(|call| call.contains("/statuses") && call.contains("O-3")));

@@ -20,7 +20,7 @@ pub struct Stand {
     pub clock: Clock,
 }
 
-pub const START: &str = "2026-01-09T10:00:00Z";
+const START: &str = "2026-01-09T10:00:00Z";
 
 /// How a stand differs from the plain one.
 pub struct Set {
@@ -83,6 +83,14 @@ impl Stand {
         stand.clock.advance(Duration::from_secs(1));
         stand.speak(set.abilities, set.feed);
         stand
+    }
+
+    /// Another hub has declared the same marketplaces: this one reads them anew, and is then spoken with as before.
+    pub async fn reread(&self) {
+        let registry = &self.hub.context.kit.registry;
+        let read = async || registry.by_code("shelf").is_some_and(|one| one.adapter.id() != "shelf");
+        self.hub.until("the other's declaration is read", read).await;
+        self.speak(super::adapter::everything(), StockFeed::Orders);
     }
 
     /// From here on the marketplace is spoken with as the shelf understands.
