@@ -14,6 +14,9 @@ use crate::marketplaces::wire::Headers;
 /// Parts a window is counted in. More are exacter and cost memory; a window is then too long by one part in so many.
 const PARTS: usize = 20;
 
+/// By how much requests may catch up with those before them.
+const JITTER_MAX: Duration = Duration::from_millis(250);
+
 /// Why nothing may leave now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -261,7 +264,9 @@ struct Window {
 }
 
 impl Window {
+    /// A little longer than the marketplace's own: it counts what arrives, and requests catch up with each other on their way.
     fn of(per: Duration) -> Self {
+        let per = per + (per / 10).min(JITTER_MAX);
         let part = i64::try_from(per.as_micros().div_ceil(PARTS as u128)).unwrap_or(i64::MAX / 64);
         Self { part: part.max(1), newest: i64::MIN, counts: [0; PARTS + 1] }
     }
