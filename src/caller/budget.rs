@@ -268,13 +268,15 @@ impl Window {
 
     fn fill_evenly(&mut self, now: Timestamp, requests: u32) {
         self.turn(now);
-        let each = requests / PARTS as u32;
+        let each = requests / (PARTS as u32 + 1);
         self.counts = [each; PARTS + 1];
-        let mut rest = requests.saturating_sub(each * (PARTS as u32 + 1));
-        for count in self.counts.iter_mut().skip(1) {
+        let mut rest = requests - each * (PARTS as u32 + 1);
+        for count in self.counts.iter_mut() {
             *count += u32::from(rest > 0);
             rest = rest.saturating_sub(1);
         }
+        // What this part may still hold is let out by the bucket, evenly: an hour's window is not shut for its first minutes.
+        self.counts[Self::index(self.newest)] = 0;
     }
 
     fn index(part: i64) -> usize {

@@ -95,6 +95,13 @@ fn the_least_interval_and_what_is_under_way_count() {
 }
 
 #[test]
+fn a_long_window_does_not_keep_a_new_owner_waiting() {
+    let mut budget = Budget::empty(limit(1_900, 3_600_000, 100), None, at(0));
+    let sent = drain(&mut budget, 0, 60_000);
+    assert!((25..=40).contains(&sent.len()), "{} in the first minute, at 0.53 a second", sent.len());
+}
+
+#[test]
 fn what_did_not_leave_costs_nothing() {
     let mut budget = Budget::empty(limit(1, 60_000, 1), None, at(0));
     assert_eq!(budget.room(at(120_000)), Ok(1));

@@ -70,6 +70,7 @@ impl Command for Settle {
         if !opened.is_empty() {
             alerts::open_once(&mut tx.conn, &opened, tx.now).await?;
         }
+        self.keep_keys(tx).await?;
         self.auth(tx).await?;
         // Also what is to be read back: the pusher has to learn when.
         if settled.iter().any(|s| matches!(s.push_state, "dirty" | "unknown")) {
@@ -85,7 +86,7 @@ impl Settle {
         let backoff = |after: Option<Duration>| {
             let attempt = u32::try_from(attempts).unwrap_or(u32::MAX);
             let wait = retry::delay(attempt, self.limits.backoff_base, self.limits.backoff_cap, after, tx.kit.chance.unit());
-            tx.now.plus(wait).max(self.key_free_at(row))
+            tx.now.plus(wait).max(self.key_free_at(tx.now))
         };
         let again = Settled { push_state: "dirty", expected: None, attempts, last_error: message(outcome), ..kept(row, tx.now) };
         let newer = row.wanted_version > row.sent_version;
@@ -122,17 +123,29 @@ impl Settle {
         self.connection.adapter.traits().abilities.stock_of.is_some()
     }
 
+    /// What was claimed may have waited for its turn: a marketplace counts from when it was told, which is at most now.
+    async fn keep_keys(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        if self.connection.adapter.traits().key_interval.is_zero() {
+            return Ok(());
+        }
+        let key = |ended: &Ended| self.connection.adapter.push_key(&self.connection, &super::batch::item(&ended.row));
+        let mut keys: Vec<String> = self.ended.iter().map(key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        pushes::take_keys(&mut tx.conn, self.connection.id, &keys, tx.now, tx.now).await.map(drop)
+    }
+
     /// When its marketplace may be told of this key again.
-    fn key_free_at(&self, row: &InFlightRow) -> Timestamp {
+    fn key_free_at(&self, now: Timestamp) -> Timestamp {
         let interval = self.connection.adapter.traits().key_interval;
-        if interval.is_zero() { Timestamp::default() } else { row.sent_at.map_or(Timestamp::default(), |at| at.plus(interval)) }
+        if interval.is_zero() { Timestamp::default() } else { now.plus(interval) }
     }
 
     /// When a newer number may follow. The gap is ours, and zeros and confirmations ignore it; the interval is the marketplace's.
     fn follows_at(&self, row: &InFlightRow, confirms: bool, now: Timestamp) -> Timestamp {
         let gap = self.connection.min_gap();
         let own = if confirms || row.listed_stock == 0 { now } else { self.sent_at.plus(gap) };
-        own.max(self.key_free_at(row))
+        own.max(self.key_free_at(now))
     }
 
     fn applied(&self, row: &InFlightRow, now: Timestamp) -> Settled {

@@ -199,7 +199,6 @@ async fn a_hub_that_cannot_says_so() {
     let rows = again.get("/v1/admin/webhooks").await["items"].as_array().map_or(0, Vec::len);
     assert_eq!(rows, usize::from(status == Some(200)), "B42: answered {status:?}");
     let _: Value = again.get("/v1/admin/products/PHONE-001").await;
-    assert!(TcpStream::connect(address).await.is_err() || address == again.address, "nobody listens there any more");
     again.stop().await;
 }
 
