@@ -117,7 +117,7 @@ impl Callers {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.0.wanted.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = self.0.kit.clock.sleep(pause) => {}
             }
         }
         while self.0.busy.load(Ordering::Acquire) > 0 {

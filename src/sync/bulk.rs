@@ -12,6 +12,7 @@ use super::page::{PageError, own};
 use super::populate::Populate;
 use super::read::{Batch, Place, Reader, Seen};
 use super::runs::{End, Running, Step};
+use super::way::NotTold;
 use super::{Owner, Sync};
 use crate::ask;
 use crate::db::observations::{self, FencedRow, SeenChange};
@@ -87,6 +88,7 @@ impl Sync {
             let batch = match reader.next().await {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
+                Err((NotTold::NotOurs, _)) => return Step::Left,
                 // Somebody waits for it: it is not tried again and again.
                 Err((why, calls)) => {
                     running.calls += calls;

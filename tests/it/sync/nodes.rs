@@ -16,7 +16,8 @@ async fn an_account_is_read_by_one_node_and_taken_over_when_that_is_gone() {
     let second = TestDatabase { url: database.url.clone(), folder: tempfile::tempdir().unwrap() };
     // Leases are renewed by real time, so this clock is the system's.
     let clock = stockhub::clock::Clock::system();
-    let set = || Set { policy: "poll_every = \"1s\"", sync: "reconcile = []\nsecond_look_s = 1", ..Set::default() };
+    let set =
+        || Set { policy: "poll_every = \"1s\"", sync: "reconcile = []\nsecond_look_s = 1", lease_ms: 15_000, ..Set::default() };
     let shelf = Shelf::start().await;
     let one = Stand::on(database, shelf.clone(), clock.clone(), set()).await;
     let two = Stand::on(second, shelf.clone(), clock, set()).await;

@@ -33,6 +33,8 @@ pub struct Set {
     pub products: Vec<(&'static str, i64)>,
     /// Lines of `[sync]`.
     pub sync: &'static str,
+    /// Long, because tests move the clock faster than any lease is renewed.
+    pub lease_ms: u32,
 }
 
 impl Default for Set {
@@ -44,6 +46,7 @@ impl Default for Set {
             webhooks: false,
             products: vec![("A-1", 50)],
             sync: "",
+            lease_ms: 3_600_000,
         }
     }
 }
@@ -64,7 +67,7 @@ impl Stand {
             set.policy
         );
         let lines = if set.sync.is_empty() { "reconcile = []" } else { set.sync };
-        let sections = format!("[sync]\ntick_ms = 10\n{lines}\n");
+        let sections = format!("[push]\nlease_ms = {}\n[sync]\ntick_ms = 10\n{lines}\n", set.lease_ms);
         let plan =
             Plan { shops: Vec::new(), sections, marketplaces, products: Vec::new(), clock: clock.clone(), ..Plan::default() };
         let hub = Hub::on(database, plan).await;
