@@ -197,7 +197,9 @@ async fn a_hub_that_cannot_says_so() {
     let plan = Plan { shops: vec![], marketplaces: String::new(), products: vec![], ..Plan::default() };
     let again = Hub::on(database, plan).await;
     let rows = again.get("/v1/admin/webhooks").await["items"].as_array().map_or(0, Vec::len);
-    assert_eq!(rows, usize::from(status == Some(200)), "B42: answered {status:?}");
+    // A line that was cut may have left the row behind: its sender asks again and is told that it is known.
+    let fits = if status.is_none() { rows <= 1 } else { rows == usize::from(status == Some(200)) };
+    assert!(fits, "B42: answered {status:?}, {rows} rows");
     let _: Value = again.get("/v1/admin/products/PHONE-001").await;
     again.stop().await;
 }
