@@ -41,9 +41,10 @@ impl State {
         if matches!(conn.wire, Wire::Poll(_)) {
             return false;
         }
-        match conn.feed.take() {
-            Feed::Synced { at } => {
-                conn.feed = Feed::Synced { at };
+        match std::mem::replace(&mut conn.feed, Feed::Synced) {
+            Feed::Synced => false,
+            Feed::Planned { from } => {
+                conn.feed = Feed::Planned { from };
                 false
             }
             Feed::Behind { from, slow } => self.step_behind(id, from, slow, out),
@@ -65,7 +66,6 @@ impl State {
             conn.feed = Feed::Snapshot { from: head, pages };
             return true;
         };
-        conn.feed = Feed::Synced { at: answer.upto };
         if !answer.changes.is_empty() {
             let items: Vec<Bytes> = answer.changes.into_iter().map(|change| change.json).collect();
             conn.format.write(out, &Message::Update { cursor: &epoch.cursor(answer.upto), items: &items });

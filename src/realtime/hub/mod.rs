@@ -159,19 +159,18 @@ impl Hub {
         let due = self.with(State::due_groups);
         for group in due {
             let begun = Instant::now();
-            let mut flush = self.with(|state, now| state.plan(group, now));
-            let targets = std::mem::take(&mut flush.targets);
-            for part in targets.chunks(WRITES_PER_TURN) {
-                self.with(|state, now| part.iter().for_each(|target| state.send(&mut flush, *target, now)));
+            let (planned, since) = self.with(|state, now| state.plan(group, now));
+            let told = !planned.is_empty();
+            for part in planned.chunks(WRITES_PER_TURN) {
+                self.with(|state, now| part.iter().for_each(|send| state.send(send, now)));
                 if part.len() == WRITES_PER_TURN {
                     tokio::task::yield_now().await;
                 }
             }
             self.with(|state, now| {
-                state.flushed(&flush);
                 let counters = state.engine.counters();
                 counters.tick.observe(now.saturating_duration_since(begun));
-                if let Some(since) = flush.since.filter(|_| !targets.is_empty()) {
+                if let Some(since) = since.filter(|_| told) {
                     counters.lag.observe(now.saturating_duration_since(since));
                 }
             });
@@ -260,7 +259,7 @@ impl State {
             format,
             group,
             held: Held::default(),
-            feed: Feed::Synced { at: 0 },
+            feed: Feed::Synced,
             pending: Bytes::new(),
             pending_since: None,
             last_words: None,
