@@ -17,7 +17,8 @@ statements! {
                 JOIN products p ON p.id = s.product_id WHERE s.day >= $1 AND s.day <= $2) AS g \
         GROUP BY g.day, g.marketplace, g.sku, g.currency ORDER BY g.day, g.marketplace, g.sku, g.currency LIMIT $6");
     API_CALLS = both("SELECT m.code AS marketplace, \
-            (SELECT COUNT(*) FROM push_attempts a WHERE a.marketplace_id = m.id AND a.finished_at >= $1 AND a.finished_at < $2) AS calls, \
+            (SELECT CAST(COALESCE(SUM(c.calls), 0) AS BIGINT) FROM api_calls c WHERE c.marketplace_id = m.id AND c.day >= $3 \
+                AND c.day <= $4 AND c.purpose IN ('push', 'verify')) AS calls, \
             (SELECT COUNT(*) FROM push_attempts a WHERE a.marketplace_id = m.id AND a.finished_at >= $1 AND a.finished_at < $2 \
                 AND a.outcome = 'applied') AS applied, \
             (SELECT COUNT(*) FROM marketplace_stock_history h WHERE h.marketplace_id = m.id AND h.created_at >= $1 \
@@ -25,7 +26,7 @@ statements! {
         FROM marketplaces m WHERE m.kind <> 'storefront' ORDER BY m.code");
     READS = both("SELECT m.code AS marketplace, c.purpose, CAST(SUM(c.calls) AS BIGINT) AS calls FROM api_calls c \
             JOIN marketplaces m ON m.id = c.marketplace_id WHERE c.day >= $1 AND c.day <= $2 \
-        GROUP BY m.code, c.purpose ORDER BY m.code, c.purpose");
+            AND c.purpose NOT IN ('push', 'verify') GROUP BY m.code, c.purpose ORDER BY m.code, c.purpose");
     RECONCILED = both("SELECT m.code AS marketplace, s.counts FROM sync_logs s JOIN marketplaces m ON m.id = s.marketplace_id \
         WHERE s.kind = 'reconciliation' AND s.status IN ('succeeded', 'partial') AND s.dry_run = FALSE \
             AND s.started_at >= $1 AND s.started_at < $2 ORDER BY m.code LIMIT 10000");
@@ -57,7 +58,9 @@ row! {
     #[derive(Clone, Debug)]
     pub struct Calls {
         pub marketplace: String,
+        /// Requests, however many listings each told.
         pub calls: i64,
+        /// Listings whose number was taken.
         pub applied: i64,
         /// How often a listing's number changed: one call each, if nothing were joined or skipped.
         pub changes: i64,
@@ -93,8 +96,13 @@ pub async fn sales(conn: &mut Conn<'_>, from: &str, to: &str, by: GroupBy, limit
     fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit)
 }
 
-pub async fn calls(conn: &mut Conn<'_>, from: Timestamp, before: Timestamp) -> Result<Vec<Calls>, DbError> {
-    fetch_all!(conn, API_CALLS, Calls, from, before)
+/// Requests that told numbers or read them back, of these days.
+pub async fn calls(
+    conn: &mut Conn<'_>,
+    (from, before): (Timestamp, Timestamp),
+    (first, last): (&str, &str),
+) -> Result<Vec<Calls>, DbError> {
+    fetch_all!(conn, API_CALLS, Calls, from, before, first, last)
 }
 
 pub async fn deliveries(conn: &mut Conn<'_>, from: Timestamp, before: Timestamp) -> Result<Vec<Deliveries>, DbError> {

@@ -59,6 +59,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0007_sync.sql"),
         postgres: include_str!("../../migrations/postgres/0007_sync.sql"),
     },
+    Pair {
+        number: 8,
+        name: "gaps",
+        sqlite: include_str!("../../migrations/sqlite/0008_gaps.sql"),
+        postgres: include_str!("../../migrations/postgres/0008_gaps.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

@@ -96,7 +96,7 @@ pub(super) async fn show(
     let (rows, totals, calls, deliveries, exposure, (reads, reconciled)) = ask!(ctx, Found, [span: Span = span.clone(), by: GroupBy = by, most: i64 = most] |conn| {
         let rows = analytics::sales(conn, &span.first, &span.last, by, most + 1).await?;
         let totals = analytics::sales(conn, &span.first, &span.last, GroupBy::default(), most).await?;
-        let calls = analytics::calls(conn, span.from, span.before).await?;
+        let calls = analytics::calls(conn, (span.from, span.before), (&span.first, &span.last)).await?;
         let deliveries = analytics::deliveries(conn, span.from, span.before).await?;
         let reads = analytics::reads(conn, &span.first, &span.last).await?;
         let reading = (reads, analytics::reconciled(conn, span.from, span.before).await?);
