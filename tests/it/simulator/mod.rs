@@ -2,3 +2,5 @@
 //! that runs them.
 
 mod command;
+mod kinds;
+mod seven;
