@@ -87,7 +87,7 @@ impl Applying {
                 self.book.historic(place, implied);
                 outcome.note = Some("history: it is older than the product's count, so it was recorded without moving stock");
             }
-            Err(error) => outcome.failed = Some(error.to_string()),
+            Err(error) => outcome.failed = Some(error.into()),
         }
     }
 
@@ -154,7 +154,7 @@ impl Applying {
         match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
             Ok(Some(movement)) => outcome.movements.push(movement),
             Ok(None) => {}
-            Err(error) => outcome.failed = Some(error.to_string()),
+            Err(error) => outcome.failed = Some(error),
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Applying {
             match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
                 Ok(Some(movement)) => outcome.movements.push(movement),
                 Ok(None) => {}
-                Err(error) => outcome.failed = Some(error.to_string()),
+                Err(error) => outcome.failed = Some(error),
             }
         }
         Ok(())
