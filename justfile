@@ -37,6 +37,10 @@ campaign KILLS="200" CUTS="100":
     STOCKHUB_RIG_KILLS={{ KILLS }} cargo test --test it two_thousand_webhooks_survive -- --nocapture
     STOCKHUB_RIG_CUTS={{ CUTS }} cargo test --test it a_power_cut_loses_nothing -- --nocapture
 
+# seven simulated shops with the real ones' limits under all chaos knobs: so many products, minutes of selling (ten times as fast), seed
+fair PRODUCTS="500" MINUTES="20" SEED="1":
+    STOCKHUB_FAIR="{{ PRODUCTS }} {{ MINUTES }}" STOCKHUB_FAIR_SEED={{ SEED }} cargo test --test it seven_shops -- --nocapture
+
 # rewrite the committed copies that tests compare with; read the diff before committing it
 bless:
     STOCKHUB_BLESS=1 cargo test --no-fail-fast

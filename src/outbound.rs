@@ -80,7 +80,8 @@ impl Outbound {
             Ok(response) => read(response, within.max_bytes).await,
             // What failed while connecting never left; anything else may have arrived.
             Err(error) if error.is_connect() || error.is_builder() => Answer::NotSent(words(&error)),
-            Err(error) => Answer::NoAnswer(words(&error)),
+            Err(error) if error.is_timeout() => Answer::NoAnswer(words(&error)),
+            Err(error) => Answer::Cut(words(&error)),
         }
     }
 

@@ -103,7 +103,7 @@ impl Messenger {
             }
             // A redirect is not followed: it could lead anywhere.
             Answer::Response { status, body, .. } => Sent::Refused { status: Some(status), why: said(status, &body) },
-            Answer::NotSent(why) | Answer::NoAnswer(why) => Sent::Retry { status: None, why, after: None },
+            Answer::NotSent(why) | Answer::NoAnswer(why) | Answer::Cut(why) => Sent::Retry { status: None, why, after: None },
         }
     }
 }

@@ -59,6 +59,11 @@ pub(super) struct EndToEnd {
     pub push: Spread,
     /// Only changes of listings that had been quiet for longer than that.
     pub push_after_quiet: Spread,
+    /// Of these, from the answer to the webhook, which comes after its commit; a push that was there before it counts as 0.
+    pub push_after_answer: Spread,
+    /// Pushes of this part, and the connections that were made for them.
+    pub pushes: usize,
+    pub connections: u64,
     pub hub_cpu_percent: Option<f64>,
 }
 
@@ -139,6 +144,13 @@ impl Report {
             lines.push(format!("  webhook -> browser has it            {}", spread(e.browser)));
             lines.push(format!("  webhook -> push reaches marketplace  {}", spread(e.push)));
             lines.push(format!("  the same, listing quiet before       {}", spread(e.push_after_quiet)));
+            lines.push(format!("  its answer -> that push              {}", spread(e.push_after_answer)));
+            lines.push(format!(
+                "  pushes                               {}, {} connections made for them: {:.1} % used one that was there",
+                e.pushes,
+                e.connections,
+                100.0 * (1.0 - e.connections as f64 / e.pushes.max(1) as f64)
+            ));
             lines.push(format!("  hub                                  {} % of a core", percent(e.hub_cpu_percent)));
         }
         match &self.syncs {

@@ -311,7 +311,7 @@ impl Bench<'_> {
         let (rate, seconds) = (self.arguments.rate.max(1), self.arguments.seconds);
         let mut settings = self.load(256, (rate * seconds) as usize)?;
         settings.rate_per_second = Some(f64::from(rate));
-        let (begun, before) = (self.world.now(), self.hub.usage());
+        let (begun, before, connected) = (self.world.now(), self.hub.usage(), self.connected());
         let report = self.send(settings).await?;
         let after = self.hub.usage();
         let took = Duration::from_millis(u64::try_from(report.elapsed_ms).unwrap_or(1)).as_secs_f64();
@@ -328,9 +328,15 @@ impl Bench<'_> {
             let first = list.iter().find(|(at, stock)| *stock <= outcome.shown && *at >= outcome.sent_at)?;
             Some(first.0.since(outcome.sent_at))
         };
+        let lags = |lists: &HashMap<usize, Vec<Vec<(Timestamp, i64)>>>, of: &[&Outcome]| {
+            let each = |o: &&Outcome| {
+                let known = lists.get(&o.sku).into_iter().flatten().filter_map(|list| lag(o, list));
+                known.map(|lag| (lag, lag.saturating_sub(o.latency))).collect::<Vec<_>>()
+            };
+            of.iter().flat_map(each).collect::<Vec<_>>()
+        };
         let every = |lists: &HashMap<usize, Vec<Vec<(Timestamp, i64)>>>, of: &[&Outcome]| {
-            let lags = of.iter().flat_map(|o| lists.get(&o.sku).into_iter().flatten().filter_map(|list| lag(o, list)));
-            Spread::of(lags.collect::<Vec<_>>())
+            Spread::of(lags(lists, of).into_iter().map(|(sent, _)| sent))
         };
         let all: Vec<&Outcome> = report.outcomes.iter().collect();
         Ok(EndToEnd {
@@ -340,8 +346,16 @@ impl Bench<'_> {
             browser: every(&shown, &all),
             push: every(&pushed, &all),
             push_after_quiet: every(&pushed, &quiet),
+            push_after_answer: Spread::of(lags(&pushed, &quiet).into_iter().map(|(_, answered)| answered)),
+            pushes: pushed.values().flatten().map(Vec::len).sum(),
+            connections: self.connected() - connected,
             hub_cpu_percent: after.zip(before).map(|(l, b)| l.cpu.saturating_sub(b.cpu).as_secs_f64() * 100.0 / took),
         })
+    }
+
+    /// Connections the marketplaces have seen, but for the one that sells.
+    fn connected(&self) -> u64 {
+        self.shops.iter().skip(1).map(ShopServer::accepted).sum()
     }
 
     fn places(&self) -> HashMap<&str, usize> {

@@ -202,14 +202,13 @@ async fn measure_in(arguments: &PushArguments, folder: &std::path::Path) -> anyh
     let begun = clock.elapsed();
     let quit = stop.clone();
     let running = app.run(async move { quit.cancelled().await });
-    let watch = watch(&clock, &shop, &workers, all, Duration::from_secs(arguments.patience_s));
+    let watch = watch(&clock, &shop, &context.workers, all, Duration::from_secs(arguments.patience_s));
     tokio::pin!(running);
     let (peak, tasks) = tokio::select! {
         ended = &mut running => anyhow::bail!("the hub ended: {ended:?}"),
         peak = watch => peak?,
     };
     let took = clock.elapsed().saturating_sub(begun);
-    let tasks = tasks.max(context.workers.tracker().len());
     let after = process::usage(std::process::id()).unwrap_or_default();
     let requests = shop.requests.load(Ordering::Relaxed);
     let each = (arguments.listings as usize).div_ceil(PER_REQUEST);
@@ -222,7 +221,7 @@ async fn measure_in(arguments: &PushArguments, folder: &std::path::Path) -> anyh
         least.as_secs_f64()
     ));
     print_line(&format!(
-        "memory {:.0} MiB before, {:.0} MiB at most; {tasks} tasks; cpu {:.1} s",
+        "memory {:.0} MiB before, {:.0} MiB at most, of hub and shop together; {tasks} tasks of the hub; cpu {:.1} s",
         mebibytes(before.resident_bytes),
         mebibytes(peak),
         after.cpu.saturating_sub(before.cpu).as_secs_f64()
@@ -238,7 +237,7 @@ async fn measure_in(arguments: &PushArguments, folder: &std::path::Path) -> anyh
     Ok(())
 }
 
-/// Until all is told: the most memory, and the most tasks of the shop.
+/// Until all is told: the most memory, of hub and shop together, and the most tasks of the hub.
 async fn watch(clock: &Clock, shop: &Shop, workers: &Workers, all: u64, patience: Duration) -> anyhow::Result<(u64, usize)> {
     let begun = clock.elapsed();
     let (mut peak, mut tasks) = (0, 0);

@@ -194,6 +194,7 @@ impl Caller {
     ) -> Result<Sent, Refused> {
         let mut ticket = ticket;
         let mut refused: Option<Secret> = None;
+        let mut cut = false;
         loop {
             let connection = self.own().await?;
             let token = self.tokens.get(self, &connection, refused.as_ref()).await.map_err(Refused::NoToken)?;
@@ -218,6 +219,12 @@ impl Caller {
             drop(admitted);
             if let (Answer::Response { status: 401, .. }, Some(token), None) = (&sent.answer, &token, &refused) {
                 refused = Some(token.clone());
+                continue;
+            }
+            // Servers close lines that were idle, now and then just as we use one. A question asked twice does no harm; a number
+            // told twice may, so what became of a push is found out in other ways.
+            if matches!(sent.answer, Answer::Cut(_)) && purpose != Purpose::Push && !cut {
+                cut = true;
                 continue;
             }
             return Ok(sent);

@@ -45,12 +45,14 @@ impl Lease {
 
     fn note(&self, ours: Option<(Timestamp, i64)>) {
         let (until, fence) = ours.map_or((0, 0), |(until, fence)| (until.micros(), fence));
-        let before = self.until.swap(until, Ordering::AcqRel);
         // The fence of a lease that was lost stays: it is compared with, not held.
-        let new = ours.is_some() && self.fence.swap(fence, Ordering::AcqRel) != fence;
-        if new || (before == 0) != (until == 0) {
-            self.changed.notify_waiters();
+        if ours.is_some() {
+            self.fence.store(fence, Ordering::Release);
         }
+        self.until.store(until, Ordering::Release);
+        // Every time: one that ran out (the database was away for longer than a lease) and is ours again has the fence it had, and
+        // whoever waits for it would wait for ever.
+        self.changed.notify_waiters();
     }
 }
 
@@ -151,6 +153,7 @@ impl Callers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
 
     #[test]
     fn a_lease_that_ends_too_soon_is_not_held() {
@@ -162,6 +165,13 @@ mod tests {
         assert_eq!(lease.held(now, Duration::from_secs(10)), None);
         lease.note(None);
         assert_eq!(lease.held(now, Duration::ZERO), None);
+        lease.note(Some((Timestamp::from_seconds(110), 3)));
+        let waits = lease.changed.notified();
+        tokio::pin!(waits);
+        waits.as_mut().enable();
+        assert_eq!(lease.held(Timestamp::from_seconds(200), Duration::ZERO), None);
+        lease.note(Some((Timestamp::from_seconds(300), 3)));
+        assert_eq!(waits.now_or_never(), Some(()), "who waits for one that ran out is rung when it is ours again");
         assert!(Lease::for_good().held(Timestamp::from_seconds(i64::from(u32::MAX)), Duration::from_secs(60)).is_some());
     }
 }

@@ -86,7 +86,9 @@ impl Api {
                 let body = serde_json::from_slice(&body).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body)));
                 Ok(Said { status, body })
             }
-            Answer::NotSent(why) | Answer::NoAnswer(why) => anyhow::bail!("the hub at {} did not answer: {why}", self.base),
+            Answer::NotSent(why) | Answer::NoAnswer(why) | Answer::Cut(why) => {
+                anyhow::bail!("the hub at {} did not answer: {why}", self.base)
+            }
         }
     }
 }

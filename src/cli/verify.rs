@@ -87,7 +87,7 @@ async fn through_the_hub(settings: &Settings) -> anyhow::Result<Option<Vec<serde
     };
     match Outbound::new(limits)?.send(request).await {
         Answer::NotSent(_) => Ok(None),
-        Answer::NoAnswer(why) => anyhow::bail!("the running hub did not answer: {why}"),
+        Answer::NoAnswer(why) | Answer::Cut(why) => anyhow::bail!("the running hub did not answer: {why}"),
         Answer::Response { status: 200, body, .. } => {
             let mut answer: serde_json::Value = serde_json::from_slice(&body)?;
             Ok(Some(serde_json::from_value(answer["repaired"].take())?))

@@ -113,7 +113,7 @@ async fn send(signing: &SignArguments, url: String) -> anyhow::Result<ExitCode> 
             Ok(if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Answer::NotSent(why) => anyhow::bail!("it could not be sent: {why}"),
-        Answer::NoAnswer(why) => anyhow::bail!("no answer came: {why}"),
+        Answer::NoAnswer(why) | Answer::Cut(why) => anyhow::bail!("no answer came: {why}"),
     }
 }
 

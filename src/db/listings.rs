@@ -32,14 +32,14 @@ statements! {
     LISTINGS_LOCK_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
-            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger \
+            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id {for update}");
     LISTINGS_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
-            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger \
+            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id");
@@ -154,6 +154,7 @@ row! {
         pub next_push_at: Timestamp,
         pub gap_since: Option<Timestamp>,
         pub push_trigger: String,
+        pub created_at: Timestamp,
     }
 }
 

@@ -48,6 +48,8 @@ pub struct OrderFact {
     pub order_id: String,
     /// When the marketplace says this became true.
     pub at: Option<Timestamp>,
+    /// When it was ordered, where the marketplace says so apart from its last change.
+    pub placed_at: Option<Timestamp>,
     pub lines: Vec<LineFact>,
     /// Everything still open is cancelled, also lines that are not known yet.
     pub cancel_all: bool,

@@ -122,8 +122,8 @@ async fn take(
         return Err(if connection.can_verify() { unknown() } else { intake::IntakeError::Rejected(Rejection::NoSecret).into() });
     }
     let now = ctx.kit.clock.now();
-    if challenge::is_form_ping(&connection, &body.0) {
-        return Ok(HttpResponse::Ok().json(challenge::name_version_time(now)));
+    if let Some(scheme) = challenge::form_ping(&connection, &body.0) {
+        return Ok(pong(scheme.pong, now));
     }
     let door = Door {
         method: "POST",
@@ -133,9 +133,13 @@ async fn take(
     };
     let inbound = Inbound { connection, headers: headers(request.headers()), body: body.0, received_at: now, door };
     Ok(match intake::receive(&ctx.kit, &ctx.writer, inbound).await? {
-        Taken::Ping => HttpResponse::Ok().json(challenge::name_version_time(now)),
+        Taken::Ping(own) => pong(own, now),
         Taken::Logged(receipt, ack) => acknowledge(receipt, ack, now),
     })
+}
+
+fn pong(own: Option<&'static str>, now: Timestamp) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(challenge::pong(own, now))
 }
 
 fn acknowledge(receipt: Receipt, ack: Ack, now: Timestamp) -> HttpResponse {

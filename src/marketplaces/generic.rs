@@ -256,7 +256,7 @@ fn read_order(fields: &Fields<'_>, event: &str) -> Result<Read, Unreadable> {
         _ => "returned",
     };
     let key = format!("order:{order_id}:{status}:{}:{}", at.map_or(0, Timestamp::micros), digest(&lines));
-    let fact = OrderFact { order_id, at, lines, cancel_all, status };
+    let fact = OrderFact { order_id, at, placed_at: at.filter(|_| status == "created"), lines, cancel_all, status };
     Ok(Read { key: Some(key), at, fact: Fact::Order(fact) })
 }
 

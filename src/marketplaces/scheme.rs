@@ -1,6 +1,8 @@
 //! Signature schemes are data: which header, which algorithm, what is signed, how it is written, what is answered.
 //! `pipeline/verify` does the rest, the same for all; nothing here can let a request through. The rows stand in `schemes`.
 
+use std::time::Duration;
+
 /// How one kind of sender proves itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Scheme {
@@ -15,6 +17,8 @@ pub struct Scheme {
     pub content: &'static [Part],
     pub key: KeyForm,
     pub timestamp: Option<Stamp>,
+    /// Seconds its time may differ from ours; `None`: what the settings say for all.
+    pub tolerance_s: Option<u32>,
     /// Where the event's id stands. Only places that the signature covers: a header outside it could be changed by whoever
     /// replays a captured request, and would make the same sale a second one.
     pub id: Option<IdSource>,
@@ -22,6 +26,8 @@ pub struct Scheme {
     pub secret: &'static str,
     pub challenge: Option<Challenge>,
     pub ping: Option<Ping>,
+    /// What a ping is answered with, [`Scheme::NOW`] in it being the time; `None`: who we are, and what time it is.
+    pub pong: Option<&'static str>,
     pub ack: Ack,
     pub trust: Trust,
     pub require: &'static [Require],
@@ -167,7 +173,7 @@ pub enum Challenge {
 pub enum Ping {
     /// An unsigned form with this one field and a number in it.
     Form { field: &'static str },
-    /// A body, authentic like any other, with this value at this pointer; answered with name, version and time.
+    /// A body, authentic like any other, with this value at this pointer.
     Json { pointer: &'static str, value: &'static str },
 }
 
@@ -207,6 +213,13 @@ impl Scheme {
     pub const WEBHOOK_URL: &'static str = "webhook_url";
     /// The name of the account's public keys by their ids.
     pub const PUBLIC_KEYS: &'static str = "public_keys";
+    /// What stands for the time in an answer to a ping.
+    pub const NOW: &'static str = "{{now|rfc3339}}";
+
+    /// How far its time may be from ours, where all may differ by so much.
+    pub fn tolerance(&self, of_all: Duration) -> Duration {
+        self.tolerance_s.map_or(of_all, |seconds| Duration::from_secs(u64::from(seconds)))
+    }
 
     /// The version a list of signatures must name for this scheme to apply.
     pub const fn version(&self) -> Option<&'static str> {

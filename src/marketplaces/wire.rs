@@ -78,6 +78,9 @@ pub enum Answer {
     NotSent(String),
     /// It left, and no full answer came: it may have been applied, or be applied later.
     NoAnswer(String),
+    /// The same, and the line was cut before the first byte of an answer: often only because it had been idle for too long. A
+    /// question may be asked again at once.
+    Cut(String),
 }
 
 /// How one item of a push ended. Data, not an error.
@@ -116,7 +119,7 @@ impl Outcome {
     pub fn of_status(answer: &Answer) -> Outcome {
         match answer {
             Answer::NotSent(why) => Outcome::Retry { after: None, throttled: false, code: None, message: why.clone() },
-            Answer::NoAnswer(why) => Outcome::Unknown { message: why.clone() },
+            Answer::NoAnswer(why) | Answer::Cut(why) => Outcome::Unknown { message: why.clone() },
             Answer::Response { status, retry_after, body, .. } => {
                 let message = || format!("answered {status}: {}", excerpt(body));
                 let code = Some(status.to_string());

@@ -13,6 +13,7 @@ use self::absolute::Seen;
 use super::Tx;
 use super::log::{self, Logged};
 use super::orders_book::{Book, OrderKey};
+use super::posting::LineError;
 use super::working::{Cause, Working};
 use crate::breakage::{self, Breakage};
 use crate::db::alerts::{self, NewAlert};
@@ -162,7 +163,7 @@ fn source(text: &str) -> &'static str {
 struct Outcome {
     movements: Vec<MovementId>,
     unmapped: Vec<String>,
-    failed: Option<String>,
+    failed: Option<LineError>,
     note: Option<&'static str>,
 }
 
@@ -204,7 +205,7 @@ async fn facts(tx: &mut Tx<'_>, list: &[Logged]) -> Result<Vec<WebhookResult>, D
 
 fn result(logged: &Logged, outcome: Outcome) -> WebhookResult {
     let (status, error_code, error_message) = match (&outcome.failed, &outcome.unmapped[..]) {
-        (Some(message), _) => ("failed", Some("not-postable"), Some(message.clone())),
+        (Some(error), _) => ("failed", Some(error.code()), Some(error.to_string())),
         (None, []) => ("processed", None, None),
         (None, names) => ("unmapped", Some("unmapped"), Some(format!("not mapped to a product: {}", names.join(", ")))),
     };
@@ -248,7 +249,9 @@ async fn load(tx: &mut Tx<'_>, list: &[Logged]) -> Result<Applying, DbError> {
             let mapped = matches!(resolved.get(&(row, index, 0)), Some(Resolution::Listing(_)));
             match fact {
                 Fact::Order(order) if orders_move(&logged.connection) => {
-                    keys.push(OrderKey::of_order(&logged.connection, &order.order_id, logged.source, order.at));
+                    keys.push(
+                        OrderKey::of_order(&logged.connection, &order.order_id, logged.source, order.at).ordered(order.placed_at),
+                    );
                 }
                 // An order of somebody else's is kept whole until it is mapped; a change of stock has nothing but its own row.
                 Fact::Delta(delta) if mapped && delta_moves(&logged.connection, delta) => {
@@ -264,7 +267,7 @@ async fn load(tx: &mut Tx<'_>, list: &[Logged]) -> Result<Applying, DbError> {
     let parts = listings::components(&mut tx.conn, targets).await?;
     let mut products: BTreeSet<ProductId> = parts.iter().map(|part| part.product_id).collect();
     products.extend(book.products());
-    let counted = if book.has_waiting() || list.iter().any(|logged| logged.parked) {
+    let counted = if book.has_waiting() || list.iter().any(|logged| logged.parked || logged.initial) {
         history::counted(&mut tx.conn, products.iter().copied()).await?
     } else {
         HashMap::new()
@@ -391,7 +394,7 @@ impl Applying {
             outcome.note = Some("observed only: another feed of this marketplace moves stock");
             return Ok(());
         }
-        let key = OrderKey::of_order(&logged.connection, &fact.order_id, logged.source, fact.at);
+        let key = OrderKey::of_order(&logged.connection, &fact.order_id, logged.source, fact.at).ordered(fact.placed_at);
         self.book.note(&key, fact.cancel_all, fact.at);
         for (n, line) in fact.lines.iter().enumerate() {
             let resolution = self.resolved.get(&(at.0, at.1, n)).copied().unwrap_or(Resolution::Unmapped);

@@ -42,14 +42,14 @@ pub fn answer(connection: &Connection, query: &str) -> Result<Option<Value>, Rej
     })
 }
 
-/// An unsigned form that asks whether we are there. It says nothing, so it needs no proof, and nothing is kept of it.
-pub fn is_form_ping(connection: &Connection, body: &[u8]) -> bool {
+/// The scheme of an unsigned form that asks whether we are there. It says nothing, so it needs no proof, and nothing is kept of it.
+pub fn form_ping<'a>(connection: &'a Connection, body: &[u8]) -> Option<&'a Scheme> {
     let number = |field: &str| {
         let text = std::str::from_utf8(body).ok()?;
         let digits = text.strip_prefix(field)?.strip_prefix('=')?;
         Some((1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()))
     };
-    connection.schemes().iter().any(|scheme| match scheme.ping {
+    connection.schemes().iter().find(|scheme| match scheme.ping {
         Some(Ping::Form { field }) => number(field).unwrap_or(false),
         Some(Ping::Json { .. }) | None => false,
     })
@@ -64,6 +64,11 @@ pub fn is_ping(scheme: &Scheme, body: &[u8]) -> bool {
         }
         Some(Ping::Form { .. }) | None => false,
     }
+}
+
+/// The answer to a ping, as JSON.
+pub fn pong(own: Option<&'static str>, now: Timestamp) -> String {
+    own.map_or_else(|| name_version_time(now).to_string(), |text| text.replace(Scheme::NOW, &now.to_string()))
 }
 
 /// Who we are, and what time it is.

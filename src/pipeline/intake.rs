@@ -42,8 +42,8 @@ pub enum IntakeError {
 #[derive(Clone, Copy, Debug)]
 pub enum Taken {
     Logged(Receipt, Ack),
-    /// No event: the sender only wants to know that we are there.
-    Ping,
+    /// No event: the sender only wants to know that we are there. With what it is answered, where its scheme says so.
+    Ping(Option<&'static str>),
 }
 
 /// Verify → read → log and apply in one transaction → answer. Nothing is answered before its row is durable.
@@ -61,7 +61,7 @@ pub async fn receive(kit: &Kit, writer: &Writer, inbound: Inbound) -> Result<Tak
     })?;
     if challenge::is_ping(&verified.scheme, &verified.body) {
         kit.metrics.webhook(&code, "ping");
-        return Ok(Taken::Ping);
+        return Ok(Taken::Ping(verified.scheme.pong));
     }
     kit.pulse.beat(marketplace, now);
     let ack = verified.scheme.ack;

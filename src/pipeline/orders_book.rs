@@ -21,6 +21,8 @@ pub struct OrderKey {
     external_id: String,
     source: &'static str,
     placed_at: Option<Timestamp>,
+    /// When it was surely ordered.
+    ordered_at: Option<Timestamp>,
     actor: String,
 }
 
@@ -31,8 +33,18 @@ impl OrderKey {
             external_id: external_id.to_owned(),
             source,
             placed_at,
+            ordered_at: None,
             actor: format!("marketplace:{}", connection.code),
         }
+    }
+
+    /// The marketplace says when it was ordered, not only when it last changed.
+    pub fn ordered(self, at: Option<Timestamp>) -> Self {
+        Self { placed_at: at.or(self.placed_at), ordered_at: at, ..self }
+    }
+
+    pub fn ordered_at(&self) -> Option<Timestamp> {
+        self.ordered_at
     }
 
     /// A delta feed names no order: each of its events has one of its own.
@@ -47,6 +59,7 @@ impl OrderKey {
             external_id: row.external_id.clone(),
             source: "manual",
             placed_at: None,
+            ordered_at: None,
             actor: actor.to_owned(),
         }
     }

@@ -201,8 +201,9 @@ fn signed(scheme: &Scheme, claim: &Claim<'_>) -> Result<(String, String, Option<
         Some(Stamp::Tag(_, unit)) => Some((offer.stamp.ok_or(Rejection::BadFormat)?, unit)),
         Some(Stamp::Json(..)) | None => None,
     };
+    let tolerance = scheme.tolerance(claim.tolerance);
     if let Some((stamp, unit)) = stamp {
-        header::within(stamp, unit, claim.received_at, claim.tolerance)?;
+        header::within(stamp, unit, claim.received_at, tolerance)?;
     }
     let content = content::render(scheme, claim, &offer, id, stamp.map(|(text, _)| text))?;
     let key_id = if remote {
@@ -213,7 +214,7 @@ fn signed(scheme: &Scheme, claim: &Claim<'_>) -> Result<(String, String, Option<
     // Only now is the body worth reading.
     if let Some(Stamp::Json(pointer, unit)) = scheme.timestamp {
         let text = place::json_text(claim.body, pointer).ok_or(Rejection::BadTimestamp)?;
-        header::within(&text, unit, claim.received_at, claim.tolerance)?;
+        header::within(&text, unit, claim.received_at, tolerance)?;
     }
     Ok((offer.raw.to_owned(), key_id.ok_or(Rejection::BadSignature)?, id.map(str::to_owned)))
 }

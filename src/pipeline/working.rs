@@ -173,6 +173,11 @@ impl Working {
         locations.iter().filter_map(|location| self.level((product, *location))).map(LevelRow::available).sum()
     }
 
+    /// Since when a listing has been ours to tell.
+    pub fn listed_since(&self, listing: ListingId) -> Option<Timestamp> {
+        self.listings.get(&listing).map(|listing| listing.row.created_at)
+    }
+
     /// The marketplace's listing of just this product.
     pub fn listing_of(&self, marketplace: MarketplaceId, product: ProductId) -> Option<&ListingRow> {
         let alone = |id: &ListingId| self.components.get(id).is_some_and(|parts| matches!(&parts[..], [(p, 1)] if *p == product));

@@ -74,6 +74,11 @@ impl ShopServer {
         self.http.address()
     }
 
+    /// Connections that were ever made to it.
+    pub fn accepted(&self) -> u64 {
+        self.http.accepted()
+    }
+
     /// What `base_url` of the connection must be.
     pub fn base_url(&self) -> String {
         self.http.base_url()

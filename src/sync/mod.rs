@@ -86,14 +86,14 @@ pub struct Sync {
 struct Lanes {
     by_id: HashMap<MarketplaceId, Lane>,
     under_way: usize,
-    /// Until when schedules were looked at.
-    scheduled: Option<Timestamp>,
 }
 
 /// What this process knows of one account.
 struct Lane {
     poll_due: Timestamp,
     statuses_due: Timestamp,
+    /// Until when its schedules were looked at while it was ours: what was due while nobody had it is made up for.
+    scheduled: Timestamp,
     failures: u32,
     last_poll: Option<Timestamp>,
     /// Another node calls this account; until then it is not asked for it again.
@@ -116,7 +116,7 @@ enum Job {
 const OPEN_MAX: i64 = 500;
 /// How long an account that is another node's is not looked at.
 const OTHERS: Duration = Duration::from_secs(1);
-/// A schedule that was missed for so long (the hub was off) is made up for; what is older is not.
+/// A schedule that was missed for so long (the hub was off, the account between two owners) is made up for; what is older is not.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
 
 impl Sync {
@@ -297,13 +297,12 @@ impl Sync {
 
     /// Puts in line what schedules ask for; the table makes sure that it is asked for once.
     async fn ask_for_scheduled(&self, live: &[Arc<Connection>], now: Timestamp) {
-        let after = {
-            let mut lanes = self.lanes();
-            let after = lanes.scheduled.unwrap_or_else(|| now.minus(CATCH_UP));
-            lanes.scheduled = Some(after.max(now));
-            after
-        };
         for connection in live.iter().filter(|one| one.status == Status::Active && read::can_be_read(one)) {
+            let after = self.lane(connection.id, |lane| {
+                let after = lane.scheduled.max(now.minus(CATCH_UP));
+                lane.scheduled = after.max(now);
+                after
+            });
             let policy = &connection.policy;
             let reconcile = schedule::reconcile_due(policy.reconcile_every, &self.limits.reconcile, after, now);
             // What is never told anything cannot have lost it.
@@ -339,8 +338,7 @@ impl Sync {
             Err(error) => {
                 tracing::warn!(marketplace = %connection.code, kind = kind.as_str(), %error, "a schedule could not be kept");
                 // Looked at again at the next tick.
-                let mut lanes = self.lanes();
-                lanes.scheduled = lanes.scheduled.map(|known| known.min(at.minus(Duration::from_micros(1))));
+                self.lane(connection.id, |lane| lane.scheduled = lane.scheduled.min(at.minus(Duration::from_micros(1))));
             }
         }
     }
@@ -408,6 +406,7 @@ impl Lanes {
         self.by_id.entry(id).or_insert_with(|| Lane {
             poll_due: Timestamp::default(),
             statuses_due: Timestamp::default(),
+            scheduled: Timestamp::default(),
             failures: 0,
             last_poll: None,
             others_until: Timestamp::default(),

@@ -85,7 +85,7 @@ impl Way {
         };
         let date = match &sent.answer {
             Answer::Response { headers, .. } => headers.get("date").and_then(Timestamp::parse_rfc2822),
-            Answer::NotSent(_) | Answer::NoAnswer(_) => None,
+            Answer::NotSent(_) | Answer::NoAnswer(_) | Answer::Cut(_) => None,
         };
         let calls = i64::from(!matches!(sent.answer, Answer::NotSent(_)));
         let told = connection.adapter.told(connection, ask, &sent.answer).map_err(NotTold::Failed);

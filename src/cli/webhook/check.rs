@@ -118,7 +118,7 @@ fn hints(schemes: &[Scheme], reason: Rejection, claim: &Claim<'_>) -> Vec<String
             vec![format!(
                 "step 3, time: received at {}, tolerance {} s each way; see --at",
                 claim.received_at,
-                claim.tolerance.as_secs()
+                scheme.tolerance(claim.tolerance).as_secs()
             )]
         }
         Rejection::BadSignature => bad_signature(scheme, claim),

@@ -95,7 +95,8 @@ impl OrderMap {
         };
         let updated_at = self.updated_at.as_ref().and_then(|time| time.at(order));
         let unpaid = count_unpaid.unwrap_or(statuses.count_unpaid);
-        let mut found = Found { order_id, updated_at, at: updated_at, lines: Vec::new(), cancel_all: false };
+        let placed_at = self.created_at.as_ref().and_then(|time| time.at(order));
+        let mut found = Found { order_id, updated_at, placed_at, at: updated_at, lines: Vec::new(), cancel_all: false };
         for line in self.lines_of(order)? {
             let effect = match &self.line_status {
                 Some(pick) => {
@@ -106,7 +107,7 @@ impl OrderMap {
                 // A list without statuses tells of sales; what becomes of them is asked apart.
                 None => of_order.unwrap_or(Effect::Sale),
             };
-            self.add_line(&mut found, &line, order, effect.settled(unpaid), statuses)?;
+            self.add_line(&mut found, &line, effect.settled(unpaid), statuses)?;
         }
         let status =
             said.or_else(|| self.line_status.as_ref().map(|_| "by line".to_owned())).unwrap_or_else(|| "sale".to_owned());
@@ -122,14 +123,7 @@ impl OrderMap {
         }
     }
 
-    fn add_line(
-        &self,
-        found: &mut Found,
-        line: &Element<'_>,
-        order: &Element<'_>,
-        effect: Effect,
-        statuses: &StatusMap,
-    ) -> Result<(), Unreadable> {
+    fn add_line(&self, found: &mut Found, line: &Element<'_>, effect: Effect, statuses: &StatusMap) -> Result<(), Unreadable> {
         let item = self.item_of(line);
         if item == Item::default() {
             return self.add_nameless(found, line, effect);
@@ -140,8 +134,7 @@ impl OrderMap {
             return Err(Unreadable::new("duplicate-line", format!("line {line_key:?} stands twice in order {}", found.order_id)));
         }
         let quantity = self.quantity_of(line)?;
-        let placed = self.created_at.as_ref().and_then(|time| time.at(order));
-        let at = found.updated_at.or(placed.filter(|_| effect == Effect::Sale));
+        let at = found.updated_at.or(found.placed_at.filter(|_| effect == Effect::Sale));
         found.at = found.at.or(at);
         let sold = LineUpdate { ordered: Some(quantity), at, ..LineUpdate::default() };
         let mut update = match effect {
@@ -203,6 +196,7 @@ impl OrderMap {
 struct Found {
     order_id: String,
     updated_at: Option<Timestamp>,
+    placed_at: Option<Timestamp>,
     at: Option<Timestamp>,
     lines: Vec<LineFact>,
     cancel_all: bool,
@@ -210,13 +204,13 @@ struct Found {
 
 impl Found {
     fn reading(self, status: &str) -> Reading {
-        let Self { order_id, at, lines, cancel_all, .. } = self;
+        let Self { order_id, placed_at, at, lines, cancel_all, .. } = self;
         let key = format!("order:{order_id}:{status}:{}:{}", at.map_or(0, Timestamp::micros), digest(&lines));
         let verdict = if lines.is_empty() && !cancel_all {
             Verdict::Ignored
         } else {
             let status = if cancel_all { "cancelled" } else { "created" };
-            Verdict::Facts(vec![Fact::Order(OrderFact { order_id, at, lines, cancel_all, status })])
+            Verdict::Facts(vec![Fact::Order(OrderFact { order_id, at, placed_at, lines, cancel_all, status })])
         };
         Reading { event_type: "order".into(), natural_key: Some(key), occurred_at: at, verdict }
     }

@@ -48,7 +48,9 @@ pub fn read(s: &mut In<'_, '_, '_>) -> (Vec<Scheme>, Further) {
     let Some((mut schemes, further)) = verified else { return (Vec::new(), Vec::new()) };
     for scheme in &mut schemes {
         scheme.ack = ack.unwrap_or(scheme.ack);
-        scheme.ping = ping.or(scheme.ping);
+        if let Some((ping, pong)) = ping {
+            (scheme.ping, scheme.pong) = (Some(ping), pong);
+        }
         scheme.challenge = challenge.or(scheme.challenge);
     }
     (schemes, further)
@@ -62,8 +64,7 @@ fn verify(s: &mut In<'_, '_, '_>) -> Option<(Vec<Scheme>, Further)> {
     let ips = s.opt("ip_allow", list(|text| Cidr::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())));
     let trust = s.opt("trust", read::choice(&[("full", Trust::Full), ("hint", Trust::Hint)]));
     let (require, further) = require(s);
-    // How far clocks may differ is one setting for all (`ingest.timestamp_tolerance_s`).
-    s.opt("tolerance_s", whole::<i64>(1..=86_400));
+    let tolerance_s = s.opt("tolerance_s", whole::<u32>(1..=86_400));
     let mut schemes = match named {
         Some(list) => list.to_vec(),
         None => {
@@ -74,7 +75,11 @@ fn verify(s: &mut In<'_, '_, '_>) -> Option<(Vec<Scheme>, Further)> {
             vec![written_out(s, kind)]
         }
     };
+    if tolerance_s.is_some() && schemes.iter().all(|scheme| scheme.timestamp.is_none()) {
+        s.fault("tolerance_s", &at, "has nothing to bound: no time is signed along");
+    }
     for scheme in &mut schemes {
+        scheme.tolerance_s = tolerance_s.filter(|_| scheme.timestamp.is_some());
         if let Some(secret) = secret {
             scheme.secret = secret;
         }
@@ -273,7 +278,10 @@ fn ack(s: &mut In<'_, '_, '_>) -> Option<Ack> {
         return s.opt("ack", read::choice(WORDS));
     }
     s.table("ack", |s| {
-        let status: Option<u16> = s.opt("status", whole(200..=299));
+        let status = s.opt("status", |node| match whole(200..=204)(node)? {
+            status @ (200 | 204) => Ok(status),
+            _ => Err("is 200 or 204".to_owned()),
+        });
         let body = s.opt("body", read::kept);
         s.opt("content_type", read::choice(&[("application/json", ())]));
         match (status, body) {
@@ -284,28 +292,47 @@ fn ack(s: &mut In<'_, '_, '_>) -> Option<Ack> {
     })
 }
 
-/// `{pointer, equals}`, answered with name, version and time; or `{body_prefix = "field="}`: an unsigned form, answered with 200.
-fn ping(s: &mut In<'_, '_, '_>) -> Option<Ping> {
+/// `{pointer, equals}`, or `{body_prefix = "field="}`: an unsigned form. What it is answered with, where that is not name, version
+/// and time, stands in `body`.
+fn ping(s: &mut In<'_, '_, '_>) -> Option<(Ping, Option<&'static str>)> {
+    let at = s.at.clone();
     let pointer = s.opt("pointer", |node| read::pointer(node).and_then(|_| read::kept(node)));
     let value = s.opt("equals", read::kept);
     let field = s.opt("body_prefix", |node| {
         let text = read::text(node)?;
         text.strip_suffix('=').map(intern).ok_or_else(|| "must be the name of a field and =, like \"webhook_id=\"".to_owned())
     });
-    // What these pings are and how they are answered is fixed; files that say so load.
-    s.opt("content_type", read::text);
-    s.opt("unsigned", crate::settings::parse::boolean);
-    s.opt("skip_require", crate::settings::parse::boolean);
-    s.opt("body", read::text);
+    let pong = s.opt("body", pong);
+    // The rest of what can be said of a ping follows from its kind: files may say it, but nothing else.
+    let form = field.is_some();
+    let content_type = if form { "application/x-www-form-urlencoded" } else { "application/json" };
+    s.opt("content_type", |node| match read::text(node)? {
+        said if said == content_type => Ok(()),
+        _ => Err(format!("is {content_type} for such a ping")),
+    });
+    for (key, fixed) in [("unsigned", form), ("skip_require", true)] {
+        s.opt(key, |node| match crate::settings::parse::boolean(node)? {
+            said if said == fixed => Ok(()),
+            _ => Err(format!("is {fixed} for such a ping")),
+        });
+    }
     match (pointer, value, field) {
-        (Some(pointer), Some(value), None) => Some(Ping::Json { pointer, value }),
-        (None, None, Some(field)) => Some(Ping::Form { field }),
+        (Some(pointer), Some(value), None) => Some((Ping::Json { pointer, value }, pong)),
+        (None, None, Some(field)) => Some((Ping::Form { field }, pong)),
         _ => {
-            let at = s.at.clone();
             s.fault("", &at, "needs pointer and equals, or body_prefix");
             None
         }
     }
+}
+
+/// Text in which the time may stand, and nothing else that differs.
+fn pong(node: &Node) -> Result<&'static str, String> {
+    let text = read::text(node)?;
+    if text.replace(Scheme::NOW, "").contains("{{") {
+        return Err(format!("may name {} and nothing else", Scheme::NOW));
+    }
+    Ok(intern(&text))
 }
 
 fn challenge(s: &mut In<'_, '_, '_>) -> Option<Challenge> {

@@ -425,3 +425,38 @@ fn an_unpaid_order_counts_where_the_connection_says_so() {
     assert!(matches!(read(&connection, "unpaid"), Verdict::Facts(_)));
     assert!(matches!(read(&connection, "lost"), Verdict::Failed(error) if error.code == "unknown-status"));
 }
+
+#[test]
+fn what_a_file_says_of_times_and_pings_holds_or_is_a_fault() {
+    let webhook = |verify: &str, more: &str| {
+        format!(
+            "[stock.push]\nrequest = \"POST /x\"\nbody = '{{\"q\":\"{{{{item.qty}}}}\"}}'\n[webhook]\nverify = {{ {verify} }}\n{more}\n\
+             [[webhook.event]]\nkind = \"ignore\"\nmatch = {{ pointer = \"/a\", equals = \"b\" }}\n"
+        )
+    };
+    let timed = "scheme = \"standard\", secret = \"token\", tolerance_s = 30";
+    let ping = "ping = { pointer = \"/type\", equals = \"ping\", skip_require = true, body = '{\"at\":\"{{now|rfc3339}}\"}' }";
+    let toy = toy(&webhook(timed, ping));
+    let scheme = toy.schemes()[0];
+    assert_eq!((scheme.tolerance_s, scheme.pong), (Some(30), Some("{\"at\":\"{{now|rfc3339}}\"}")));
+    let wrong = |verify: &str, more: &str| faults(&format!("{HEAD}{}", webhook(verify, more))).join("\n");
+    let untimed = "kind = \"hmac\", header = \"x-sig\", secret = \"token\"";
+    for (verify, more, fault) in [
+        (&*format!("{untimed}, tolerance_s = 30"), "", "tolerance_s: has nothing to bound"),
+        (
+            untimed,
+            "ping = { pointer = \"/a\", equals = \"b\", body = \"{{item.qty}}\" }",
+            "may name {{now|rfc3339}} and nothing else",
+        ),
+        (untimed, "ping = { body_prefix = \"id=\", unsigned = false }", "is true for such a ping"),
+        (
+            untimed,
+            "ping = { pointer = \"/a\", equals = \"b\", content_type = \"text/plain\" }",
+            "is application/json for such a ping",
+        ),
+        (untimed, "ack = { status = 202 }", "is 200 or 204"),
+    ] {
+        let found = wrong(verify, more);
+        assert!(found.contains(fault), "{fault:?} is not in {found}");
+    }
+}

@@ -31,7 +31,7 @@ impl Applying {
             // Also when its mapping came only now.
             let waited = || logged.parked && self.book.waiting_since(key, &fact.line_key).is_some();
             if logged.initial && (self.book.is_new(key) || waited()) {
-                past = Past::All;
+                past = self.first_look(logged, key, listing);
             } else if let Some(since) = self.book.waiting_since(key, &fact.line_key) {
                 past = Past::Before(since.min(at));
             }
@@ -49,7 +49,12 @@ impl Applying {
             {
                 self.record_history(place, &self.book.state(place), outcome);
             }
-            if matches!(past, Past::All) {
+            let all_of_it = match past {
+                Past::All => true,
+                Past::AllBeforeCount(ordered) => self.before_its_count(place, ordered),
+                Past::Before(_) | Past::None => false,
+            };
+            if all_of_it {
                 let state = order::merge(&self.book.state(place), &update);
                 self.book.set_state(place, &state);
                 self.record_history(place, &state, outcome);
@@ -57,6 +62,16 @@ impl Applying {
             self.line(tx, logged, key, place, &update, outcome).await?;
         }
         Ok(())
+    }
+
+    /// The first look at an account's past finds history, but for what was surely ordered since the listing is ours to tell: a first
+    /// look that comes late, or fails for a day, must not swallow what was sold meanwhile.
+    fn first_look(&self, logged: &Logged, key: &OrderKey, listing: ListingId) -> Past {
+        let ordered = key.ordered_at().map(|at| at.plus(logged.connection.policy.clock_tolerance));
+        match (ordered, self.working.listed_since(listing)) {
+            (Some(at), Some(since)) if at >= since => Past::AllBeforeCount(at),
+            _ => Past::All,
+        }
     }
 
     /// Whether something of this time is in the last count of the line's product, its opening included.
@@ -72,7 +87,7 @@ impl Applying {
                 self.book.historic(place, implied);
                 outcome.note = Some("history: it is older than the product's count, so it was recorded without moving stock");
             }
-            Err(error) => outcome.failed = Some(error.to_string()),
+            Err(error) => outcome.failed = Some(error.into()),
         }
     }
 
@@ -139,7 +154,7 @@ impl Applying {
         match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
             Ok(Some(movement)) => outcome.movements.push(movement),
             Ok(None) => {}
-            Err(error) => outcome.failed = Some(error.to_string()),
+            Err(error) => outcome.failed = Some(error),
         }
         Ok(())
     }
@@ -188,7 +203,7 @@ impl Applying {
             match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
                 Ok(Some(movement)) => outcome.movements.push(movement),
                 Ok(None) => {}
-                Err(error) => outcome.failed = Some(error.to_string()),
+                Err(error) => outcome.failed = Some(error),
             }
         }
         Ok(())
@@ -210,6 +225,8 @@ enum Past {
     None,
     /// All of it: the connection's first look at its past.
     All,
+    /// All of it where the count is later than this: it was ordered under our eyes, and the first look came late.
+    AllBeforeCount(Timestamp),
     /// What was known of it while it waited since then for its mapping, if the count is later.
     Before(Timestamp),
 }

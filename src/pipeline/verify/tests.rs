@@ -108,6 +108,30 @@ fn published_vectors_pass_and_any_changed_byte_fails() {
     }
 }
 
+#[test]
+fn a_scheme_may_say_itself_how_far_its_time_may_be_off() {
+    let (secret, id, at, body, signature) = STANDARD[0];
+    let stamp = at.to_string();
+    let headers = [("webhook-id", id), ("webhook-timestamp", stamp.as_str()), ("webhook-signature", signature)]
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    let connection = connection(&[secret]);
+    let strict = Scheme { tolerance_s: Some(10), ..crate::marketplaces::schemes::standard("webhook_secret") };
+    let judged = |seconds| {
+        let claim = Claim {
+            headers: &headers,
+            body: body.as_bytes(),
+            received_at: Timestamp::from_seconds(seconds),
+            tolerance: Duration::from_secs(300),
+            door: &Door::default(),
+            account: &connection.account,
+            secrets: &connection.secrets,
+            public_key: &|_| None,
+        };
+        judge(&[strict], &claim).map(drop)
+    };
+    assert_eq!((judged(at + 10), judged(at + 11), judged(at - 11)), (Ok(()), Err(Rejection::TooOld), Err(Rejection::TooNew)));
+}
+
 fn hex_tag(secret: &str, content: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
     mac.update(content);

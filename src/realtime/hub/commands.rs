@@ -244,8 +244,8 @@ impl State {
     /// Up to where the connection has everything it wants.
     fn cursor_for_resume(&self, id: ConnId) -> Option<u64> {
         self.conns.get(id).map(|conn| match &conn.feed {
-            Feed::Synced => self.groups[conn.group].cursor,
-            Feed::Planned { from } | Feed::Behind { from, .. } | Feed::Snapshot { from, .. } => *from,
+            Feed::Synced { at } => self.groups[conn.group].cursor.max(*at),
+            Feed::Behind { from, .. } | Feed::Snapshot { from, .. } => *from,
         })
     }
 
@@ -257,7 +257,7 @@ impl State {
 
     fn resume_from(&mut self, id: ConnId, from: u64) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.feed = match std::mem::replace(&mut conn.feed, Feed::Synced) {
+        conn.feed = match conn.feed.take() {
             Feed::Snapshot { from: other, pages } => Feed::Snapshot { from: from.min(other), pages },
             _ => Feed::Behind { from, slow: false },
         };
@@ -265,7 +265,7 @@ impl State {
 
     fn snapshot_of(&mut self, id: ConnId, from: u64, wanted: Pages) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.feed = match std::mem::replace(&mut conn.feed, Feed::Synced) {
+        conn.feed = match conn.feed.take() {
             Feed::Snapshot { from: other, mut pages } => {
                 pages.join(wanted);
                 Feed::Snapshot { from: from.min(other), pages }

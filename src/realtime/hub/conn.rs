@@ -36,10 +36,8 @@ pub(crate) enum Wire {
 /// How far the connection got.
 #[derive(Debug)]
 pub(super) enum Feed {
-    /// With its group: it gets the group's frames.
-    Synced,
-    /// A frame of a running flush is on its way to it; until then it has everything up to `from`.
-    Planned { from: u64 },
+    /// With its group: it gets the group's frames, but for those that reach no further than `at`, which it has.
+    Synced { at: u64 },
     /// On its own: it has everything up to `from`. `slow`: because it did not read.
     Behind { from: u64, slow: bool },
     /// Being sent current values, page by page. Afterwards it has everything up to `from`.
@@ -56,6 +54,13 @@ pub(super) struct Pages {
     pub(super) removed_too: bool,
     /// Why: for the counters.
     pub(super) why: SnapshotWhy,
+}
+
+impl Feed {
+    /// Takes it out, to be replaced.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Synced { at: 0 })
+    }
 }
 
 impl Pages {
@@ -159,9 +164,9 @@ impl Conn {
         self.pending.is_empty()
     }
 
-    /// It lacks nothing that its group's next frame, or the one on its way, does not bring.
+    /// It lacks nothing that its group's next frame does not bring.
     pub(super) fn up_to_date(&self) -> bool {
-        matches!(self.feed, Feed::Synced | Feed::Planned { .. })
+        matches!(self.feed, Feed::Synced { .. })
     }
 
     pub(super) fn ending(&self) -> bool {

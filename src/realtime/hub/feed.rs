@@ -41,10 +41,9 @@ impl State {
         if matches!(conn.wire, Wire::Poll(_)) {
             return false;
         }
-        match std::mem::replace(&mut conn.feed, Feed::Synced) {
-            Feed::Synced => false,
-            Feed::Planned { from } => {
-                conn.feed = Feed::Planned { from };
+        match conn.feed.take() {
+            Feed::Synced { at } => {
+                conn.feed = Feed::Synced { at };
                 false
             }
             Feed::Behind { from, slow } => self.step_behind(id, from, slow, out),
@@ -54,8 +53,17 @@ impl State {
 
     fn step_behind(&mut self, id: ConnId, from: u64, slow: bool, out: &mut BytesMut) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
-        let (answer, head, len) =
-            self.engine.read(|table| (table.since(from, conn.held.scope(), PAGE_ITEMS), table.head(), table.len()));
+        let held = &conn.held;
+        let (appeared, answer, head, len) = self.engine.read(|table| {
+            let appeared = held.waiting.iter().any(|sku| table.index_of(sku.as_str()).is_some());
+            (appeared, table.since(from, held.scope(), PAGE_ITEMS), table.head(), table.len())
+        });
+        if appeared {
+            // The cursor told below may be ahead of the group's, so what was waited for and exists by now must be in it.
+            self.find_waited(id);
+            return self.step_behind(id, from, slow, out);
+        }
+        let Some(conn) = self.conns.get_mut(id) else { return false };
         let epoch = self.engine.epoch();
         let Some(answer) = answer else {
             let why = if slow { GapWhy::Slow } else { GapWhy::Ring };
@@ -66,6 +74,7 @@ impl State {
             conn.feed = Feed::Snapshot { from: head, pages };
             return true;
         };
+        conn.feed = Feed::Synced { at: answer.upto };
         if !answer.changes.is_empty() {
             let items: Vec<Bytes> = answer.changes.into_iter().map(|change| change.json).collect();
             conn.format.write(out, &Message::Update { cursor: &epoch.cursor(answer.upto), items: &items });
@@ -139,8 +148,15 @@ impl State {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let Wire::Socket(socket) = &conn.wire else { return !conn.pending.is_empty() };
         while !conn.pending.is_empty() {
-            match socket.try_write(&conn.pending) {
+            // Straight to the socket: nearly always it takes everything, and tokio's record of whether it would is memory to fetch.
+            let written = match socket2::SockRef::from(&**socket).send(&conn.pending) {
+                // That record must learn of it, or nobody is woken when there is room again.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => socket.try_write(&conn.pending),
+                written => written,
+            };
+            match written {
                 Ok(written) if written > 0 => conn.pending.advance(written),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     conn.pending_since.get_or_insert(now);
                     // Its task must now wait for the socket to be writable.

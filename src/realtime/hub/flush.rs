@@ -1,7 +1,8 @@
 //! The flush: one look at what changed, one encoding per distinct frame, one write per connection that wants it.
 //!
-//! Planning and sending are two steps because sending thousands of frames yields to other tasks in between. A planned connection
-//! is marked with the cursor it had, so that whatever happens to it meanwhile is judged by what it truly has.
+//! Planning and sending are two steps because sending thousands of frames yields to other tasks in between. Planning touches no
+//! connection: with thousands of them each look costs as much as a good part of a write. The group's cursor moves when the last frame
+//! is sent; until then a connection is taken to have what the group had before, or what it says itself.
 
 use std::collections::HashMap;
 
@@ -13,54 +14,74 @@ use super::conn::{ConnId, Feed, Wire};
 use super::group::AudienceId;
 use crate::domain::sku::Sku;
 use crate::realtime::cursor::Epoch;
+use crate::realtime::engine::Engine;
 use crate::realtime::frame::Format;
 use crate::realtime::protocol::{Message, PAGE_ITEMS};
 use crate::realtime::table::{Change, Changes, Scope, Table};
 
-/// Distinct combinations of changes whose frame is kept during one flush.
-const SHARED_FRAMES: usize = 1_024;
-
-#[derive(Debug)]
-pub(super) struct Send {
+/// A connection and which frame is for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
     id: ConnId,
-    /// `None`: it lost its place and is served on its own.
-    frame: Option<Bytes>,
-    items: usize,
+    share: Share,
 }
 
-/// The frames of one flush, each encoded when first needed.
-struct Frames<'a> {
-    epoch: &'a Epoch,
-    changes: &'a Changes,
-    everything: HashMap<Format, Bytes>,
-    one: HashMap<(Format, u32), Bytes>,
-    some: HashMap<(Format, Box<[u32]>), Bytes>,
+#[derive(Clone, Copy, Debug)]
+enum Share {
+    Everything,
+    /// A place among the picks.
+    Picked(usize),
+    /// It lost its place and is served on its own.
+    Own,
 }
 
-impl Frames<'_> {
-    fn of(&mut self, format: Format, wanted: &[u32]) -> Bytes {
-        // By far the most common: one change that many want.
-        if let [at] = wanted {
-            let (epoch, changes) = (self.epoch, self.changes);
-            let encoded =
-                || encode(format, epoch, &changes.changes.get(*at as usize).into_iter().collect::<Vec<_>>(), changes.upto);
-            return self.one.entry((format, *at)).or_insert_with(encoded).clone();
-        }
-        if let Some(frame) = self.some.get(&(format, wanted.into())) {
-            return frame.clone();
-        }
-        let changes: Vec<&Change> = wanted.iter().filter_map(|at| self.changes.changes.get(*at as usize)).collect();
-        let frame = encode(format, self.epoch, &changes, self.changes.upto);
-        if self.some.len() < SHARED_FRAMES {
-            self.some.insert((format, wanted.into()), frame.clone());
-        }
-        frame
-    }
+/// Some of the changes, and their frame per format, encoded when first needed.
+#[derive(Debug)]
+struct Pick {
+    changes: Vec<u32>,
+    users: usize,
+    frames: [Option<Bytes>; 2],
+}
 
-    fn of_everything(&mut self, format: Format) -> Bytes {
-        let shown = || self.changes.changes.iter().filter(|change| !change.hidden).collect::<Vec<_>>();
-        let encoded = || encode(format, self.epoch, &shown(), self.changes.upto);
-        self.everything.entry(format).or_insert_with(encoded).clone()
+/// One flush of one group on its way.
+#[derive(Debug)]
+pub(super) struct Flush {
+    group: usize,
+    /// What the group had before, and has after.
+    from: u64,
+    upto: u64,
+    /// Since when the oldest of the changes waits.
+    pub(super) since: Option<Instant>,
+    pub(super) targets: Vec<Target>,
+    engine: Engine,
+    changes: Vec<Change>,
+    /// How many of them are for everybody.
+    shown: usize,
+    everything: [Option<Bytes>; 2],
+    picks: Vec<Pick>,
+}
+
+impl Flush {
+    fn frame(&mut self, share: Share, format: Format) -> Option<(Bytes, usize)> {
+        let (epoch, upto) = (self.engine.epoch(), self.upto);
+        match share {
+            Share::Own => None,
+            Share::Everything => {
+                let shown = || self.changes.iter().filter(|change| !change.hidden).collect::<Vec<_>>();
+                let frame = self.everything[format as usize].get_or_insert_with(|| encode(format, epoch, &shown(), upto));
+                Some((frame.clone(), self.shown))
+            }
+            Share::Picked(at) => {
+                let pick = self.picks.get_mut(at)?;
+                let changes = || pick.changes.iter().filter_map(|at| self.changes.get(*at as usize)).collect::<Vec<_>>();
+                let items = pick.changes.len();
+                if pick.users == 1 {
+                    return Some((encode(format, epoch, &changes(), upto), items));
+                }
+                let frame = pick.frames[format as usize].get_or_insert_with(|| encode(format, epoch, &changes(), upto));
+                Some((frame.clone(), items))
+            }
+        }
     }
 }
 
@@ -91,123 +112,118 @@ impl State {
         (0..self.groups.len()).filter(|at| due(&self.groups[*at])).collect()
     }
 
-    /// Who gets what of the changes since the group's last flush, and since when the oldest of them waits. Moves the group's cursor.
-    pub(super) fn plan(&mut self, at: usize, now: Instant) -> (Vec<Send>, Option<Instant>) {
+    /// Who gets what of the changes since the group's last flush.
+    pub(super) fn plan(&mut self, at: usize, now: Instant) -> Flush {
         let group = &mut self.groups[at];
         let from = group.cursor;
         group.last_flush = Some(now);
         let (changes, head, since) =
             self.engine.read(|table| (table.since(from, Scope::Every, usize::MAX), table.head(), table.moved_after(from)));
         self.engine.counters().flushes.add(1);
-        let Some(changes) = changes else {
-            group.cursor = head;
-            return (self.everybody_on_their_own(at, from), since);
-        };
-        group.cursor = changes.upto;
-        self.engine.counters().conflated.add((changes.upto - from).saturating_sub(changes.changes.len() as u64));
-        self.stop_waiting(at, &changes);
-        let group = &self.groups[at];
+        let found = changes.is_some();
+        let Changes { upto, changes } = changes.unwrap_or(Changes { upto: head, changes: Vec::new() });
+        let shown = changes.iter().filter(|change| !change.hidden).count();
+        let (engine, targets, picks) = (self.engine.clone(), Vec::new(), Vec::new());
+        let mut flush = Flush { group: at, from, upto, since, targets, engine, changes, shown, everything: [None, None], picks };
+        if found {
+            self.engine.counters().conflated.add((upto - from).saturating_sub(flush.changes.len() as u64));
+            self.stop_waiting(at, &flush.changes);
+            self.aim(&mut flush);
+        } else {
+            flush.targets = self.everybody_on_their_own(at, from);
+        }
+        flush
+    }
+
+    fn aim(&self, flush: &mut Flush) {
+        let group = &self.groups[flush.group];
+        if flush.shown > 0 {
+            flush.targets.extend(group.all.iter().map(|id| Target { id: *id, share: Share::Everything }));
+        }
         let mut wanted: Vec<(AudienceId, u32)> = Vec::new();
-        for (n, change) in (0_u32..).zip(&changes.changes) {
+        for (n, change) in (0_u32..).zip(&flush.changes) {
             wanted.extend(group.audiences_of(change.index).map(|audience| (audience, n)));
         }
         wanted.sort_unstable();
-        let all: Vec<ConnId> = group.all.iter().copied().collect();
-        let engine = self.engine.clone();
-        let mut frames = Frames {
-            epoch: engine.epoch(),
-            changes: &changes,
-            everything: HashMap::new(),
-            one: HashMap::new(),
-            some: HashMap::new(),
-        };
-        let mut sends = Vec::with_capacity(all.len());
-        let shown = changes.changes.iter().filter(|change| !change.hidden).count();
-        if shown > 0 {
-            sends.extend(all.into_iter().filter_map(|id| self.plan_one(id, from, shown, |format| frames.of_everything(format))));
-        }
+        let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
         for mine in wanted.chunk_by(|(a, _), (b, _)| a == b) {
-            let picked: Vec<u32> = mine.iter().map(|(_, n)| *n).collect();
-            let mut encoded: [Option<Bytes>; 2] = [None, None];
-            for id in self.groups[at].members_of(mine[0].0) {
+            let changes: Vec<u32> = mine.iter().map(|(_, n)| *n).collect();
+            let at = *known.entry(changes).or_insert_with_key(|changes| {
+                flush.picks.push(Pick { changes: changes.clone(), users: 0, frames: [None, None] });
+                flush.picks.len() - 1
+            });
+            for id in group.members_of(mine[0].0) {
                 // Who wants everything is served as such, also for SKUs that it named besides.
-                if self.conns.get(id).is_some_and(|conn| conn.held.all) {
-                    continue;
+                if group.all.is_empty() || !group.all.contains(&id) {
+                    flush.picks[at].users += 1;
+                    flush.targets.push(Target { id, share: Share::Picked(at) });
                 }
-                sends.extend(self.plan_one(id, from, picked.len(), |format| {
-                    encoded[format as usize].get_or_insert_with(|| frames.of(format, &picked)).clone()
-                }));
             }
         }
-        (sends, since)
-    }
-
-    fn plan_one(&mut self, id: ConnId, from: u64, items: usize, frame: impl FnOnce(Format) -> Bytes) -> Option<Send> {
-        let conn = self.conns.get_mut(id)?;
-        if matches!(conn.wire, Wire::Poll(_)) {
-            conn.wake();
-            return None;
-        }
-        if conn.ending() || !matches!(conn.feed, Feed::Synced) {
-            return None;
-        }
-        if !conn.writable() {
-            // Marked, not queued: when it can take more, it gets the latest.
-            conn.feed = Feed::Behind { from, slow: true };
-            self.engine.counters().held_back.add(1);
-            return None;
-        }
-        conn.feed = Feed::Planned { from };
-        Some(Send { id, frame: Some(frame(conn.format)), items })
     }
 
     /// More changed since the last flush than the ring holds.
-    fn everybody_on_their_own(&mut self, at: usize, from: u64) -> Vec<Send> {
+    fn everybody_on_their_own(&mut self, at: usize, from: u64) -> Vec<Target> {
         let members: Vec<ConnId> =
             self.conns.ids().into_iter().filter(|id| self.conns.get(*id).is_some_and(|conn| conn.group == at)).collect();
-        let mut sends = Vec::new();
+        let mut targets = Vec::new();
         for id in members {
             let Some(conn) = self.conns.get_mut(id) else { continue };
             conn.wake();
             self.find_waited(id);
             let Some(conn) = self.conns.get_mut(id) else { continue };
-            if matches!(conn.feed, Feed::Synced) && !conn.held.is_empty() {
-                conn.feed = Feed::Behind { from, slow: false };
-                sends.push(Send { id, frame: None, items: 0 });
+            if let Feed::Synced { at } = conn.feed
+                && !conn.held.is_empty()
+            {
+                conn.feed = Feed::Behind { from: from.max(at), slow: false };
+                targets.push(Target { id, share: Share::Own });
             }
         }
-        sends
+        targets
     }
 
-    pub(super) fn send(&mut self, send: &Send, now: Instant) {
-        let Some(conn) = self.conns.get_mut(send.id) else { return };
-        match (&send.frame, &conn.feed) {
-            (Some(frame), Feed::Planned { from }) => {
-                if conn.ending() {
-                    return;
-                }
-                if conn.writable() {
-                    conn.feed = Feed::Synced;
-                    self.sent.frame(send.items);
-                    self.put(send.id, frame.clone(), now);
-                } else {
-                    conn.feed = Feed::Behind { from: *from, slow: true };
-                    self.engine.counters().held_back.add(1);
+    pub(super) fn send(&mut self, flush: &mut Flush, target: Target, now: Instant) {
+        let Some(conn) = self.conns.get_mut(target.id) else { return };
+        if matches!(conn.wire, Wire::Poll(_)) {
+            return conn.wake();
+        }
+        match conn.feed {
+            // It caught up by itself meanwhile: this frame would be older than what it has.
+            Feed::Synced { at } if at >= flush.upto => {}
+            Feed::Synced { .. } if conn.ending() => {}
+            Feed::Synced { at } if !conn.writable() => {
+                // Marked, not queued: when it can take more, it gets the latest.
+                conn.feed = Feed::Behind { from: flush.from.max(at), slow: true };
+                self.engine.counters().held_back.add(1);
+            }
+            Feed::Synced { .. } => {
+                if let Some((frame, items)) = flush.frame(target.share, conn.format) {
+                    conn.feed = Feed::Synced { at: flush.upto };
+                    self.sent.frame(items);
+                    self.put(target.id, frame, now);
                 }
             }
-            (None, Feed::Behind { .. }) if conn.writable() => self.advance(send.id, BytesMut::new(), now),
-            // It was served otherwise in the meantime.
-            _ => {}
+            Feed::Behind { .. } if matches!(target.share, Share::Own) && conn.writable() => {
+                self.advance(target.id, BytesMut::new(), now);
+            }
+            // It is served otherwise.
+            Feed::Behind { .. } | Feed::Snapshot { .. } => {}
         }
+    }
+
+    /// The last frame is sent: whoever is with the group has everything up to here.
+    pub(super) fn flushed(&mut self, flush: &Flush) {
+        let cursor = &mut self.groups[flush.group].cursor;
+        *cursor = flush.upto.max(*cursor);
     }
 
     /// SKUs that somebody waits for and that exist now.
-    fn stop_waiting(&mut self, at: usize, changes: &Changes) {
+    fn stop_waiting(&mut self, at: usize, changes: &[Change]) {
         if self.groups[at].waiting.is_empty() {
             return;
         }
         let appeared = |change: &Change| self.engine.read(|table| table.entry(change.index).map(|entry| entry.sku.clone()));
-        let appeared: Vec<Sku> = changes.changes.iter().filter_map(appeared).collect();
+        let appeared: Vec<Sku> = changes.iter().filter_map(appeared).collect();
         for sku in appeared {
             let readers = self.groups[at].waiting.get(&sku).cloned().unwrap_or_default();
             for id in readers {
@@ -217,7 +233,7 @@ impl State {
     }
 
     /// All that `id` waits for and that exists by now.
-    fn find_waited(&mut self, id: ConnId) {
+    pub(super) fn find_waited(&mut self, id: ConnId) {
         let waiting = self.conns.get(id).map(|conn| conn.held.waiting.clone()).unwrap_or_default();
         for sku in waiting {
             self.found(id, &sku);

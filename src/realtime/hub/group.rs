@@ -68,9 +68,9 @@ impl Group {
         self.by_sku.get(&index).into_iter().flatten().copied()
     }
 
-    pub(super) fn members_of(&self, audience: AudienceId) -> Vec<ConnId> {
+    pub(super) fn members_of(&self, audience: AudienceId) -> impl Iterator<Item = ConnId> {
         let audience = self.audiences.get(audience as usize).and_then(Option::as_ref);
-        audience.map(|audience| audience.members.iter().copied().collect()).unwrap_or_default()
+        audience.into_iter().flat_map(|audience| audience.members.iter().copied())
     }
 
     /// The connection wants exactly these from now on; they are sorted.

@@ -159,18 +159,19 @@ impl Hub {
         let due = self.with(State::due_groups);
         for group in due {
             let begun = Instant::now();
-            let (planned, since) = self.with(|state, now| state.plan(group, now));
-            let told = !planned.is_empty();
-            for part in planned.chunks(WRITES_PER_TURN) {
-                self.with(|state, now| part.iter().for_each(|send| state.send(send, now)));
+            let mut flush = self.with(|state, now| state.plan(group, now));
+            let targets = std::mem::take(&mut flush.targets);
+            for part in targets.chunks(WRITES_PER_TURN) {
+                self.with(|state, now| part.iter().for_each(|target| state.send(&mut flush, *target, now)));
                 if part.len() == WRITES_PER_TURN {
                     tokio::task::yield_now().await;
                 }
             }
             self.with(|state, now| {
+                state.flushed(&flush);
                 let counters = state.engine.counters();
                 counters.tick.observe(now.saturating_duration_since(begun));
-                if let Some(since) = since.filter(|_| told) {
+                if let Some(since) = flush.since.filter(|_| !targets.is_empty()) {
                     counters.lag.observe(now.saturating_duration_since(since));
                 }
             });
@@ -259,7 +260,7 @@ impl State {
             format,
             group,
             held: Held::default(),
-            feed: Feed::Synced,
+            feed: Feed::Synced { at: 0 },
             pending: Bytes::new(),
             pending_since: None,
             last_words: None,

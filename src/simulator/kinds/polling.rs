@@ -152,7 +152,8 @@ fn status(order: &Order) -> &'static str {
 
 fn render(desk: &Desk<'_>, order: &Order) -> Value {
     let listing = desk.item(&order.sku).map_or(Value::Null, |item| item.refs["listing_id"].clone());
-    json!({ "id": order.id, "status": status(order), "updated_at": order.changed_at,
+    json!({ "id": order.id, "status": status(order), "created_at": order.placed_at,
+        "updated_at": order.changed_at,
         "lines": [{ "id": "1", "listing_id": listing, "sku": order.sku, "quantity": order.quantity,
             "price": order.price.as_deref().unwrap_or("0") }] })
 }

@@ -35,6 +35,7 @@ cancel = ["void"]
 
 [webhook]
 verify = { kind = "hmac", header = "X-Corner-Signature", encoding = "base64", signed = "{body}", secret = "{{secret.webhook_secret}}", require = [{ pointer = "/seller", equals = "{{account.seller}}" }] }
+ping = { pointer = "/hello", equals = "there?", body = '{"here":"{{now|rfc3339}}"}' }
 
 [[webhook.event]]
 match = { header = "X-Corner-Topic", equals = "order" }
@@ -117,6 +118,13 @@ async fn a_file_alone_makes_a_marketplace() {
     deliver(&hub, &order(later, "N-1", "void", "A-77", 3)).await;
     assert_eq!(hub.available("PHONE-001").await, 50);
     hub.until("the other account is told again", async || right.shows("A-77") == Some(50)).await;
+
+    let hello = json!({"hello": "there?"}).to_string();
+    let signature = base64_tag(SECRET, hello.as_bytes());
+    let headers = [("x-corner-signature", signature.as_str())];
+    let here = hub.http.send_bytes("POST", "/webhooks/left", &headers, hello.as_bytes()).await;
+    let said = here.json()["here"].as_str().and_then(Timestamp::parse_rfc3339);
+    assert!(here.status == 200 && said.is_some_and(|said| said >= at), "{}", here.text());
 
     let forged = order(at, "N-2", "paid", "A-77", 9);
     let headers = [("x-corner-signature", "AAAA"), ("x-corner-topic", "order")];

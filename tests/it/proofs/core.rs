@@ -136,7 +136,7 @@ impl Core {
         };
         match intake::receive(&self.app.context.kit, &self.app.context.writer, inbound).await.expect("it is taken") {
             intake::Taken::Logged(receipt, _) => receipt,
-            intake::Taken::Ping => panic!("it is no ping"),
+            intake::Taken::Ping(_) => panic!("it is no ping"),
         }
     }
 

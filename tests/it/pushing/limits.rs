@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
+use stockhub::clock::Clock;
 use stockhub::marketplaces::call::OrderFeed;
 use stockhub::marketplaces::limit::{Cost, LimitHeaders};
 use stockhub::marketplaces::{Abilities, Limit, Traits};
 use stockhub::simulator::http_server::Reply;
 
 use super::{SECOND, plan, rig};
-use crate::support::hub::Hub;
+use crate::support::hub::{Hub, Plan};
 use crate::support::scripted::{Reads, Scripted, ScriptedShop, install};
 
 fn limit(requests: u32, per: Duration, burst: u32) -> Limit {
@@ -130,25 +131,43 @@ fn rfc822(at: stockhub::domain::time::Timestamp) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_that_costs_ten_slows_the_rest_down() {
-    // Wildberries: a 409 counts as ten of the budget.
+    // Wildberries: a 409 counts as ten of the budget. Time stands still but for the steps made here.
+    let clock = Clock::manual(Clock::system().now());
+    let mut plan = Plan { clock: clock.clone(), ..plan("", "") };
+    plan.sections = plan.sections.replace("lease_ms = 1500", "lease_ms = 3600000");
+    let hub = Hub::with(plan).await;
+    let shop = ScriptedShop::start(hub.world.clone());
     let costs = vec![Cost { from: 409, to: 409, requests: 10 }];
-    let limits = vec![Limit { costs, ..limit(1_200, 60 * SECOND, 20) }];
-    let (hub, shop) = rig(Scripted { limits, push_limits: vec!["stock"], ..Scripted::plain() }, "").await;
-    for sku in ["A", "B", "C", "D"] {
+    let limits = vec![Limit { costs, ..limit(1_200, 60 * SECOND, 12) }];
+    install(&hub, "shop", Scripted { limits, push_limits: vec!["stock"], ..Scripted::plain() }, &shop).await;
+    let skus = ["A", "B", "D"];
+    for sku in skus {
         hub.sell_at_shop(sku, 9, None, json!({})).await;
     }
+    let step = |millis| clock.advance(Duration::from_millis(millis));
+    hub.until("each is told", async || {
+        step(10);
+        skus.iter().all(|sku| shop.shows(sku) == Some(9))
+    })
+    .await;
     hub.settled(30 * SECOND).await;
-    // Time for a full bucket: twenty at once.
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    // A full bucket: twelve at once.
+    step(2_000);
     shop.script(|seen, _| (seen.is_push() && seen.stocks()[0].0 != "D").then(|| Reply::status(409).into()));
-    for sku in ["A", "B", "C", "D"] {
+    for sku in ["A", "B"] {
         hub.store_sells(sku, 1).await;
+        hub.until(&format!("{sku} is refused"), async || hub.listing(sku, "shop").await["state"] == "blocked").await;
     }
-    hub.until("D is told", async || shop.shows("D") == Some(8)).await;
-    let pushes = shop.pushes();
-    let (first, last) = (&pushes[4], pushes.last().unwrap());
-    // Three refusals cost thirty of the twenty that were saved: at twenty a second the next leaves half a second later.
-    assert!(last.at - first.at >= 300, "only {} ms", last.at - first.at);
+    let refused_at = clock.now();
+    hub.store_sells("D", 1).await;
+    hub.until("D is told", async || {
+        step(10);
+        shop.shows("D") == Some(8)
+    })
+    .await;
+    // Two refusals cost twenty of the twelve that were saved: nine more come at twenty a second.
+    let waited = clock.now().since(refused_at);
+    assert!(waited >= Duration::from_millis(440), "only {waited:?}");
     hub.stop().await;
 }
 

@@ -57,6 +57,10 @@ impl Hub {
         assert!(answer.status < 300, "{}", answer.text());
     }
 
+    pub async fn is_blocked(&self, sku: &str) {
+        self.until(&format!("{sku} is refused"), async || self.listing(sku, "shop").await["state"] == "blocked").await;
+    }
+
     pub async fn is_synced(&self, sku: &str) {
         self.until(&format!("{sku} is told"), async || self.listing(sku, "shop").await["state"] == "synced").await;
     }

@@ -109,3 +109,28 @@ async fn more_is_asked_for_later_without_a_cursor() {
     let resumed = shop.get(&format!("/v1/stock/poll?skus=A,B,C&wait=0&since={}", text(&snapshot["cursor"]))).await;
     assert_eq!(resumed.status, 304, "the cursor covers everything that was asked for");
 }
+
+#[tokio::test]
+async fn a_cursor_covers_what_was_asked_for_before_it_existed() {
+    let shop = super::open();
+    let since = cursor(&shop).await;
+    // A first change leaves at once; the next flush is a second away.
+    let mut browser = shop.browser("?gap=1000&skus=A,NEW").await;
+    browser.expect("hello").await;
+    assert_eq!(browser.expect("subscribed").await["unknown"], json!(["NEW"]));
+    browser.expect("snapshot").await;
+    shop.publish(item("A", 4, 2));
+    browser.expect("stock_update").await;
+    shop.publish(item("NEW", 7, 1));
+    shop.publish(item("B", 1, 2));
+    // What it lacks of B is sent with a cursor past NEW.
+    browser.say(json!({ "type": "subscribe", "id": 9, "skus": ["B"], "since": since })).await;
+    let mut told = Vec::new();
+    while !told.contains(&"B".to_owned()) {
+        let message = browser.next().await;
+        if message["type"] == "stock_update" {
+            told.extend(skus(&message));
+        }
+    }
+    assert!(told.contains(&"NEW".to_owned()), "{told:?}");
+}

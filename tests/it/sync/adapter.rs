@@ -196,7 +196,7 @@ fn read_order(order: &Value) -> Reading {
             price: None,
         });
     }
-    let fact = OrderFact { order_id: id.to_owned(), at, lines, cancel_all: status == "cancelled", status };
+    let fact = OrderFact { order_id: id.to_owned(), at, placed_at: at, lines, cancel_all: status == "cancelled", status };
     let natural_key = Some(format!("order:{id}:{status}:{micros}"));
     Reading { event_type: "order".into(), natural_key, occurred_at: at, verdict: Verdict::Facts(vec![Fact::Order(fact)]) }
 }

@@ -61,3 +61,23 @@ async fn a_sick_account_is_told_what_to_do() {
     assert_eq!(answer.status, 404);
     stand.hub.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changed_since_the_last_look_is_seen_by_the_next_though_the_line_was_cut() {
+    let stand = Stand::new(Set::default()).await;
+    stand.drained().await;
+    assert_eq!(check(&examined(&stand).await, "credentials")["status"], "ok");
+    stand.shelf.state().broken = Some((401, "who are you".into()));
+    // A server closes a line that was idle, just as it is used again.
+    stand.shelf.state().cuts = 1;
+    let body = examined(&stand).await;
+    assert_eq!((&check(&body, "reachability")["status"], &check(&body, "credentials")["status"]), (&json!("ok"), &json!("fail")));
+    // One that always hangs up is not well, and nobody can say anything of its credentials.
+    stand.shelf.state().cuts = usize::MAX;
+    let body = examined(&stand).await;
+    assert_eq!(
+        (&check(&body, "reachability")["status"], &check(&body, "credentials")["status"]),
+        (&json!("warn"), &json!("skip"))
+    );
+    stand.hub.stop().await;
+}

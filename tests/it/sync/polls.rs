@@ -72,6 +72,34 @@ async fn what_was_ordered_before_the_first_look_moves_nothing_until_it_changes()
     stand.hub.stop().await;
 }
 
+/// A first look that comes late, because nobody was let in before, must not swallow what was sold while the listing was ours to tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_ordered_under_our_eyes_is_sold_also_where_the_first_look_finds_it() {
+    let stand = Stand::new(Set { abilities: Abilities { orders: None, ..everything() }, ..Set::default() }).await;
+    stand.shelf.sells("OLD-1", "L-A-1", 5, stand.now() - 3_600_000_000);
+    stand.shelf.sells("NEW-1", "L-A-1", 4, stand.now());
+    // A later count holds what was sold before it.
+    assert!(stand.hub.unlisted("A-2", 9).await);
+    stand.shelf.put("L-A-2", "A-2", 9);
+    let body = json!({"marketplace": "shelf", "sku": "A-2", "marketplace_product_id": "L-A-2"});
+    assert_eq!(stand.hub.admin("POST", "/v1/admin/listings", Some(body)).await.status, 201);
+    stand.clock.advance(Duration::from_secs(1));
+    stand.shelf.sells("COUNTED-1", "L-A-2", 2, stand.now());
+    stand.clock.advance(Duration::from_secs(1));
+    let counts = json!({"counts": [{"sku": "A-2", "count": 7}]});
+    assert_eq!(stand.hub.admin("POST", "/v1/admin/counts", Some(counts)).await.status, 200);
+    let Stand { hub, shelf, clock } = stand;
+    let database = hub.stop().await;
+    let stand = Stand::on(database, shelf, clock, Set::default()).await;
+    stand.drained().await;
+    assert_eq!(stand.on_hand("A-1").await, 46);
+    assert_eq!(stand.on_hand("A-2").await, 7);
+    stand.shelf.cancels("NEW-1", stand.now());
+    stand.polled_after(TURN).await;
+    assert_eq!(stand.on_hand("A-1").await, 50, "what was sold comes back once");
+    stand.hub.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_webhook_is_found_by_the_poll_and_counted() {
     let stand = Stand::new(Set { webhooks: true, ..Set::default() }).await;

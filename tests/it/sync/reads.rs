@@ -136,10 +136,6 @@ async fn a_reading_that_was_cut_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_marketplace_that_only_tells_its_numbers_is_read_by_itself() {
-    if !crate::support::database::TestDatabase::new().await.is_sqlite() {
-        // Hours pass in one step here, more than any lease of several nodes lasts; one node alone has none.
-        return;
-    }
     let abilities = Abilities { orders: None, order: false, ..everything() };
     let stand = Stand::new(Set { abilities, feed: StockFeed::Absolute, ..Set::default() }).await;
     stand.clock.advance(Duration::from_secs(60));

@@ -41,6 +41,8 @@ pub struct State {
     pub broken: Option<(u16, String)>,
     /// Pushes are answered well and thrown away.
     pub forgets: bool,
+    /// So many questions are not answered: the line is cut.
+    pub cuts: usize,
     /// Called before a request is answered.
     pub hook: Option<Hook>,
 }
@@ -131,6 +133,15 @@ impl Shelf {
         let mut words = start.split_whitespace();
         let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
         let body = bytes[bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4..length].to_vec();
+        let cut = {
+            let mut state = self.state();
+            let cut = method == "GET" && state.cuts > 0;
+            state.cuts -= usize::from(cut);
+            cut
+        };
+        if cut {
+            return;
+        }
         let (status, answer) = self.state().answer(&method, &path, &body);
         let text = answer.to_string();
         let answer = format!(

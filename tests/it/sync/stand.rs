@@ -126,6 +126,13 @@ impl Stand {
         self.clock.now().micros()
     }
 
+    /// So much time passes, and as in a running hub the leases are renewed meanwhile: on several nodes an account that nobody kept
+    /// is let go, and what was under way begins anew.
+    pub async fn lasts(&self, span: Duration) {
+        self.clock.advance(span);
+        self.hub.context.callers.renew().await.unwrap();
+    }
+
     /// Waits until every listing was told what it should show.
     pub async fn told(&self) {
         self.hub
