@@ -119,18 +119,25 @@ impl Work {
     }
 }
 
-/// The newest answer that took long, when it was found and for which days.
+/// An answer that took long, and when it was found.
+struct Remembered {
+    at: Timestamp,
+    span: Span,
+    work: Arc<Work>,
+}
+
+/// The newest of these.
 #[derive(Clone, Default)]
-pub struct Kept(Arc<Mutex<Option<(Timestamp, Span, Arc<Work>)>>>);
+pub struct Kept(Arc<Mutex<Option<Remembered>>>);
 
 impl Kept {
     fn get(&self, span: &Span, since: Timestamp) -> Option<Arc<Work>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().filter(|(at, days, _)| *at >= since && days == span).map(|(_, _, work)| work.clone())
+        kept.as_ref().filter(|kept| kept.at >= since && kept.span == *span).map(|kept| kept.work.clone())
     }
 
-    fn put(&self, at: Timestamp, span: Span, work: Arc<Work>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, span, work));
+    fn put(&self, kept: Remembered) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
     }
 }
 
@@ -141,7 +148,7 @@ async fn work(ctx: &Context, span: &Span) -> Result<Arc<Work>, Problem> {
     }
     let work = Arc::new(ask!(ctx, Work, [span: Span = span.clone()] |conn| Work::look(conn, &span).await)?);
     if work.rows() >= settings.keep_from_rows {
-        ctx.figures.put(now, span.clone(), work.clone());
+        ctx.figures.put(Remembered { at: now, span: span.clone(), work: work.clone() });
     }
     Ok(work)
 }
