@@ -67,7 +67,8 @@ fn every_request_is_signed() {
 #[test]
 fn units_and_order_units_come_page_by_page() {
     let mut seller = Seller::new();
-    let page = seller.get("/v2/units?limit=2&offset=2");
+    assert_eq!(seller.call("GET", "/v2/units?limit=2&offset=2", Value::Null).status, 400, "of which storefront?");
+    let page = seller.get("/v2/units?storefront=de&limit=2&offset=2");
     assert_eq!((&page["data"][0]["id_offer"], &page["pagination"]["total"]), (&json!("C"), &json!(3)));
     let order = seller.0.sell("A", 3).order_id;
     seller.0.wait_seconds(10);
