@@ -30,7 +30,7 @@ pub async fn run(command: Bench) -> ExitCode {
     match command {
         Bench::Ingest(arguments) => ingest::run(arguments).await,
         Bench::Push(arguments) => push::run(arguments).await,
-        Bench::Catalogue(arguments) => Box::pin(catalogue::run(arguments)).await,
+        Bench::Catalogue(arguments) => catalogue::run(arguments).await,
         Bench::Fanout(arguments) => fanout::run(arguments).await,
     }
 }
