@@ -9,6 +9,7 @@ mod hub;
 mod ingest;
 mod process;
 mod push;
+mod verification;
 
 use std::process::ExitCode;
 
