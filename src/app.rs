@@ -160,6 +160,7 @@ impl App {
             people,
             live,
             tickets: Default::default(),
+            figures: Default::default(),
             connections,
             callers,
             messenger,

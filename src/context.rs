@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::alerts::Messenger;
 use crate::caller::Callers;
 use crate::db::{Conn, Db, DbError, Reader};
+use crate::http::analytics::Kept;
 use crate::http::auth::Tokens;
 use crate::http::live::UsedTickets;
 use crate::http::live_feed::Live;
@@ -31,6 +32,8 @@ pub struct Context {
     /// What those who watch are told.
     pub live: Live,
     pub tickets: UsedTickets,
+    /// Figures that took long to find out.
+    pub figures: Kept,
     /// What makes a changed connection live.
     pub connections: Connections,
     /// The way out to marketplaces.

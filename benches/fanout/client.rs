@@ -57,8 +57,8 @@ impl Client {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap()
     }
 
-    /// Opens a socket and shakes hands; `greeting` is sent after that.
-    pub fn open(&mut self, address: SocketAddr, path: &str, greeting: Option<&str>) {
+    /// Opens a socket and shakes hands; `greetings` are sent after that.
+    pub fn open(&mut self, address: SocketAddr, path: &str, greetings: &[String]) {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.write_all(handshake(address, path).as_bytes()).unwrap();
@@ -72,7 +72,7 @@ impl Client {
             }
         };
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        if let Some(greeting) = greeting {
+        for greeting in greetings {
             stream.write_all(&frames::masked(greeting.as_bytes())).unwrap();
         }
         stream.set_nonblocking(true).unwrap();

@@ -4,7 +4,11 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
 
 /// The core of the servers; the client has the other.
 const SERVER_CORE: &str = "0";
@@ -23,10 +27,24 @@ pub enum Kind {
     NodeWs,
     SocketIo,
     Nchan,
+    Sockudo,
 }
 
-pub const ALL: [Kind; 7] =
-    [Kind::Floor, Kind::Stockhub, Kind::StockhubAtOnce, Kind::FloorJoined, Kind::NodeWs, Kind::SocketIo, Kind::Nchan];
+pub const ALL: [Kind; 8] = [
+    Kind::Floor,
+    Kind::Stockhub,
+    Kind::StockhubAtOnce,
+    Kind::FloorJoined,
+    Kind::NodeWs,
+    Kind::SocketIo,
+    Kind::Nchan,
+    Kind::Sockudo,
+];
+
+/// The one application of sockudo, as it is told by its environment.
+const PUSHER_ID: &str = "bench";
+const PUSHER_KEY: &str = "bench-key";
+const PUSHER_SECRET: &str = "bench-secret";
 
 impl Kind {
     pub fn name(self) -> &'static str {
@@ -38,6 +56,7 @@ impl Kind {
             Self::NodeWs => "ws",
             Self::SocketIo => "socket.io",
             Self::Nchan => "nchan",
+            Self::Sockudo => "sockudo",
         }
     }
 
@@ -52,24 +71,66 @@ impl Kind {
             Self::StockhubAtOnce => format!("/v1/stock/ws?gap=0&skus={list}"),
             Self::Nchan if skus.is_empty() => "/sub/all".into(),
             Self::Nchan => format!("/sub/{list}"),
+            Self::Sockudo => format!("/app/{PUSHER_KEY}?protocol=7"),
             Self::SocketIo => format!("/socket.io/?EIO=4&transport=websocket&skus={list}"),
             Self::Floor | Self::FloorJoined | Self::NodeWs => format!("/?skus={list}"),
         }
     }
 
-    /// What a socket says after its handshake.
-    pub fn greeting(self) -> Option<&'static str> {
-        (self == Self::SocketIo).then_some("40")
-    }
-
-    /// Where a SKU is published. nchan has no rule for who gets what: the publisher names the channel.
-    pub fn publish_path(self, sparse: bool) -> fn(u32) -> String {
-        match (self, sparse) {
-            (Self::Nchan, false) => |_| "/pub/all".into(),
-            (Self::Nchan, true) => |sku| format!("/pub/K-{sku:05}"),
-            _ => |_| "/publish".into(),
+    /// What a socket that wants `skus` says after its handshake.
+    pub fn greetings(self, skus: &[u32]) -> Vec<String> {
+        let subscribe = |channel: &str| format!("{{\"event\":\"pusher:subscribe\",\"data\":{{\"channel\":\"{channel}\"}}}}");
+        match self {
+            Self::SocketIo => vec!["40".into()],
+            Self::Sockudo if skus.is_empty() => vec![subscribe("all")],
+            Self::Sockudo => skus.iter().map(|sku| subscribe(&format!("K-{sku:05}"))).collect(),
+            _ => Vec::new(),
         }
     }
+
+    /// The request that publishes a change. nchan and sockudo have no rule for who gets what: the publisher names the channel.
+    pub fn request(self, address: SocketAddr, sparse: bool, sku: u32, change: &str) -> String {
+        let channel = if sparse { format!("K-{sku:05}") } else { "all".into() };
+        let (path, body) = match self {
+            Self::Nchan => (format!("/pub/{channel}"), change.to_owned()),
+            Self::Sockudo => {
+                let data = change.replace('"', "\\\"");
+                let body = format!("{{\"name\":\"stock\",\"channel\":\"{channel}\",\"data\":\"{data}\"}}");
+                (pusher_path(&body), body)
+            }
+            _ => ("/publish".into(), change.to_owned()),
+        };
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    }
+}
+
+/// A signed address of the Pusher protocol.
+fn pusher_path(body: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let path = format!("/apps/{PUSHER_ID}/events");
+    let digest = hex::encode(Md5::digest(body));
+    let query = format!("auth_key={PUSHER_KEY}&auth_timestamp={now}&auth_version=1.0&body_md5={digest}");
+    let mut mac = Hmac::<Sha256>::new_from_slice(PUSHER_SECRET.as_bytes()).unwrap();
+    mac.update(format!("POST\n{path}\n{query}").as_bytes());
+    format!("{path}?{query}&auth_signature={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// One worker, and nothing that the others do not do either.
+fn sockudo_environment(port: &str) -> [(&'static str, &str); 9] {
+    [
+        ("HOST", "127.0.0.1"),
+        ("PORT", port),
+        ("SOCKUDO_DEFAULT_APP_ID", PUSHER_ID),
+        ("SOCKUDO_DEFAULT_APP_KEY", PUSHER_KEY),
+        ("SOCKUDO_DEFAULT_APP_SECRET", PUSHER_SECRET),
+        ("RATE_LIMITER_ENABLED", "false"),
+        ("METRICS_ENABLED", "false"),
+        ("WEBSOCKET_COMPRESSION", "disabled"),
+        ("RUST_LOG", "error"),
+    ]
 }
 
 pub struct Server {
@@ -99,6 +160,7 @@ impl Server {
             Kind::FloorJoined => {
                 add(&[std::env::current_exe().unwrap().to_str().unwrap(), "floor", "--port", &port_text, "--joined", "yes"])
             }
+            Kind::Sockudo => add(&["sockudo"]),
             Kind::NodeWs => add(&["node", &peer, "ws", &port_text]),
             Kind::SocketIo => add(&["node", &peer, "socket.io", &port_text]),
             Kind::Nchan => {
@@ -110,6 +172,7 @@ impl Server {
         }
         let child = Command::new("taskset")
             .args(&words)
+            .envs(sockudo_environment(&port_text))
             .env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -127,7 +190,8 @@ impl Server {
             }
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!(
-                    "{} ended: {status}. ws and socket.io need `npm install` in benches/fanout/peers; nchan needs nginx with libnginx-mod-nchan",
+                    "{} ended: {status}. ws and socket.io need `npm install` in benches/fanout/peers; nchan needs nginx with libnginx-mod-nchan; \
+                     sockudo `cargo install sockudo --version 5.2.0 --no-default-features --features local`",
                     kind.name()
                 );
             }

@@ -33,10 +33,11 @@ pub fn masked(payload: &[u8]) -> Vec<u8> {
 
 /// How many numbers are in `payload`, each with the time it was published; `found` is given the times.
 pub fn times(payload: &[u8], mut found: impl FnMut(u64)) -> u32 {
-    const KEY: &[u8] = b"\"ts\":";
+    // In a message of the Pusher protocol the item is a string, its quotes escaped.
+    let key: &[u8] = if find(&payload[..payload.len().min(256)], b"\\\"ts\\\":").is_some() { b"\"ts\\\":" } else { b"\"ts\":" };
     let (mut at, mut count) = (0, 0);
-    while let Some(next) = find(&payload[at..], KEY) {
-        at += next + KEY.len();
+    while let Some(next) = find(&payload[at..], key) {
+        at += next + key.len();
         let digits = payload[at..].iter().take_while(|byte| byte.is_ascii_digit());
         found(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
         count += 1;

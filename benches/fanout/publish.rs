@@ -10,6 +10,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 
 use crate::client::PUBLISHER;
+use crate::contender::Kind;
 
 struct Line {
     stream: TcpStream,
@@ -19,8 +20,8 @@ struct Line {
 pub struct Publisher {
     lines: Vec<Line>,
     address: SocketAddr,
-    /// How a contender names the place of a SKU.
-    path: fn(u32) -> String,
+    /// Who is published to, and whether each SKU has readers of its own.
+    to: (Kind, bool),
     skus: u32,
     per_second: Option<f64>,
     begun: Instant,
@@ -31,14 +32,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub fn open(
-        poll: &Poll,
-        address: SocketAddr,
-        path: fn(u32) -> String,
-        lines: usize,
-        skus: u32,
-        per_second: Option<f64>,
-    ) -> Self {
+    pub fn open(poll: &Poll, address: SocketAddr, to: (Kind, bool), lines: usize, skus: u32, per_second: Option<f64>) -> Self {
         let open = |at: usize| {
             let stream = std::net::TcpStream::connect(address).unwrap();
             stream.set_nodelay(true).unwrap();
@@ -51,7 +45,7 @@ impl Publisher {
         Self {
             lines: (0..lines).map(open).collect(),
             address,
-            path,
+            to,
             skus,
             per_second,
             begun: Instant::now(),
@@ -69,13 +63,8 @@ impl Publisher {
         {
             // Steps that meet every SKU, far apart.
             let sku = u32::try_from(self.sent * 7_919 % u64::from(self.skus)).unwrap();
-            let body = format!("{{\"sku\":\"K-{sku:05}\",\"stock\":{},\"ts\":{now_us}}}", self.sent % 10_000);
-            let request = format!(
-                "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                (self.path)(sku),
-                self.address,
-                body.len()
-            );
+            let change = format!("{{\"sku\":\"K-{sku:05}\",\"stock\":{},\"ts\":{now_us}}}", self.sent % 10_000);
+            let request = self.to.0.request(self.address, self.to.1, sku, &change);
             self.lines[line].stream.write_all(request.as_bytes()).unwrap();
             self.lines[line].busy = true;
             self.sent += 1;

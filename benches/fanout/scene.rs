@@ -85,7 +85,8 @@ pub fn measure(kind: Kind, scene: &Scene, hub: &Path) -> Figures {
     let server = Server::start(kind, hub);
     let mut client = Client::new(Instant::now());
     for n in 0..scene.sockets {
-        client.open(server.address, &kind.path(&wants(scene, n)), kind.greeting());
+        let skus = wants(scene, n);
+        client.open(server.address, &kind.path(&skus), &kind.greetings(&skus));
     }
     let publisher = publisher(&client, kind, scene, server.address);
     let figures = drive(&mut client, publisher, &server, scene);
@@ -99,7 +100,7 @@ pub fn wants(scene: &Scene, n: usize) -> Vec<u32> {
 }
 
 pub fn publisher(client: &Client, kind: Kind, scene: &Scene, address: SocketAddr) -> Publisher {
-    Publisher::open(&client.poll, address, kind.publish_path(scene.wants > 0), scene.lines, scene.skus, scene.per_second)
+    Publisher::open(&client.poll, address, (kind, scene.wants > 0), scene.lines, scene.skus, scene.per_second)
 }
 
 pub fn drive(client: &mut Client, publisher: Publisher, server: &Server, scene: &Scene) -> Figures {

@@ -24,8 +24,7 @@ pub fn idle(options: &BTreeMap<String, String>) {
         let scene = Scene { name: "idle", sockets, skus: 1_000, wants, per_second: None, lines: 1, seconds: 0 };
         let mut client = Client::new(Instant::now());
         // The table is filled, so that names are found.
-        let mut publisher =
-            Some(Publisher::open(&client.poll, server.address, Kind::Stockhub.publish_path(false), 16, scene.skus, None));
+        let mut publisher = Some(Publisher::open(&client.poll, server.address, (Kind::Stockhub, false), 16, scene.skus, None));
         while publisher.as_ref().is_some_and(|line| line.answered < 2_000) {
             let now = client.micros();
             publisher.iter_mut().for_each(|line| line.go(now));
@@ -36,7 +35,7 @@ pub fn idle(options: &BTreeMap<String, String>) {
         let before = server.rss();
         let begun = Instant::now();
         for n in 0..sockets {
-            client.open(server.address, &Kind::Stockhub.path(&scene::wants(&scene, n)), None);
+            client.open(server.address, &Kind::Stockhub.path(&scene::wants(&scene, n)), &[]);
         }
         let opened = begun.elapsed();
         let held = server.rss() - before;
@@ -71,7 +70,7 @@ pub fn stalled(options: &BTreeMap<String, String>) {
             let server = Server::start(Kind::Stockhub, &hub);
             let mut client = Client::new(Instant::now());
             for n in 0..scene.sockets {
-                client.open(server.address, &Kind::Stockhub.path(&scene::wants(&scene, n)), None);
+                client.open(server.address, &Kind::Stockhub.path(&scene::wants(&scene, n)), &[]);
             }
             let every = scene.sockets / stalled.max(1);
             (0..stalled).for_each(|n| client.sockets[n * every].stalled = true);
@@ -109,7 +108,7 @@ pub fn storm(options: &BTreeMap<String, String>) {
     let address = foreign.unwrap_or_else(|| server.as_ref().map(|server| server.address).unwrap());
     let mut client = Client::new(Instant::now());
     for n in 0..sockets {
-        client.open(address, &Kind::Stockhub.path(&scene::wants(&scene, n)), None);
+        client.open(address, &Kind::Stockhub.path(&scene::wants(&scene, n)), &[]);
     }
     println!("{sockets} sockets are open");
     if let Some(mut first) = server.take() {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::verification::Verification;
+
 /// The middle and the end of a set of times, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Spread {
@@ -93,6 +95,7 @@ pub(super) struct Report {
     pub end_to_end: Option<EndToEnd>,
     pub syncs: Option<Syncs>,
     pub start: Option<Start>,
+    pub verification: Verification,
     /// What `stockhub verify` said of the database afterwards.
     pub ledger_is_clean: bool,
 }
@@ -103,13 +106,13 @@ pub(super) fn print_line(line: &str) {
 }
 
 pub(super) const HEADINGS: &str = "kind     senders  webhooks     log/s  ack p50 ms  ack p99 ms  group  tx/webhook  \
-     hub µs/wh  sender µs/wh  KiB/wh  gaps  pushes  not 2xx";
+     hub µs/wh  sender µs/wh  KiB/wh  MiB held  gaps  pushes  not 2xx";
 
 impl Round {
     pub(super) fn line(&self) -> String {
         let number = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
         format!(
-            "{:<8} {:>7} {:>9} {:>9.0} {:>11.2} {:>11.2} {:>6.1} {:>11.3} {:>10} {:>13} {:>7} {:>5} {:>7} {:>8}",
+            "{:<8} {:>7} {:>9} {:>9.0} {:>11.2} {:>11.2} {:>6.1} {:>11.3} {:>10} {:>13} {:>7} {:>9} {:>5} {:>7} {:>8}",
             self.kind,
             self.senders,
             self.webhooks,
@@ -121,6 +124,7 @@ impl Round {
             number(self.hub_cpu_us_per_webhook, 0),
             number(self.sender_cpu_us_per_webhook, 0),
             number(self.written_bytes_per_webhook.map(|b| b / 1024.0), 1),
+            number(self.hub_resident_bytes.map(|b| b as f64 / 1_048_576.0), 1),
             self.gaps,
             self.pushes,
             self.not_2xx,
@@ -173,6 +177,11 @@ impl Report {
                 s.ready_ms, s.products, s.listings
             ));
         }
+        let v = self.verification;
+        lines.push(format!(
+            "verification: {:.2} µs of CPU for a body of {} bytes, of which the bare MAC {:.2} µs",
+            v.whole_us, v.body_bytes, v.mac_us
+        ));
         if let Some(bytes) = self.rounds.last().and_then(|round| round.hub_resident_bytes) {
             lines.push(format!("hub resident after the rounds: {}", mebi(bytes)));
         }

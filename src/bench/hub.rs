@@ -15,7 +15,7 @@ use crate::simulator::World;
 use crate::simulator::http_client::{Answer, Client, Target};
 
 pub(super) const SECRET: &str = "bench-webhook-secret-0123456789abcdef";
-const TOKEN: &str = "bench-admin-token-0123456789abcdef-0123456789";
+pub(super) const TOKEN: &str = "bench-admin-token-0123456789abcdef-0123456789";
 /// How long anything may take that is not measured.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Requests at once while products are made: enough that they share commits.
@@ -70,7 +70,7 @@ impl Hub {
         Ok(Target::parse(&format!("http://{}", self.address))?)
     }
 
-    fn client(&self) -> anyhow::Result<Client> {
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::new(self.target()?, PATIENCE))
     }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::browser::{Browser, Sighting};
 use super::figures::{EndToEnd, HEADINGS, Report, Round, Spread, Start, Syncs, print_line};
 use super::hub::{Hub, Plan, SECRET, Scratch, signal, wait};
-use super::process;
+use super::{process, verification};
 use crate::clock::Clock;
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
@@ -30,6 +30,8 @@ use crate::workers::Workers;
 
 /// Units every product has at the start: more than any run sells.
 const OPENING: i64 = 1_000_000_000;
+/// An event that the hub keeps and makes nothing of.
+const LOGGED: &str = "stock.looked_at";
 /// SKUs one browser looks at.
 const SKUS_PER_BROWSER: usize = 10;
 /// Changes of a listing this far apart do not wait for each other: above the default of `push.min_gap_ms`.
@@ -67,6 +69,9 @@ pub struct IngestArguments {
     /// Grow the log to so many times its size after the first round and measure again
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub growth: u32,
+    /// What it is grown by: "applied" sales, or events that are only "logged", which is quicker
+    #[arg(long, default_value = "applied", value_parser = ["applied", "logged"])]
+    pub growth_by: String,
     /// Products at which the start is timed; 0 leaves that part out
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=200_000))]
     pub start_products: u32,
@@ -147,6 +152,7 @@ async fn measure(
 ) -> anyhow::Result<Report> {
     let program = arguments.program.clone().map_or_else(std::env::current_exe, Ok)?.canonicalize()?;
     let binary_bytes = std::fs::metadata(&program)?.len();
+    let verification = verification::measure(&load::body("m1-SKU-000000", "SKU-000000", clock.now()), &clock)?;
     let names: Vec<String> = (0..arguments.skus).map(|n| format!("SKU-{n:06}")).collect();
     let skus: Vec<Sku> = names.iter().map(|name| Sku::parse(name)).collect::<Result<_, _>>()?;
     let shops =
@@ -167,6 +173,7 @@ async fn measure(
         end_to_end: None,
         syncs: None,
         start: None,
+        verification,
         ledger_is_clean: false,
     };
     if !arguments.json {
@@ -247,7 +254,10 @@ impl Bench<'_> {
         rounds.push(self.round("logged", most, total as usize).await?);
         if self.arguments.growth > 1 {
             let wanted = self.logged * self.arguments.growth as usize;
-            let filler = self.load(most, wanted.saturating_sub(self.logged).max(1))?;
+            let mut filler = self.load(most, wanted.saturating_sub(self.logged).max(1))?;
+            if self.arguments.growth_by == "logged" {
+                filler.event = LOGGED;
+            }
             self.send(filler).await?;
             self.hub.settled(&self.clock, SETTLE).await?;
             rounds.push(self.round("applied", most, total as usize).await?);
@@ -258,7 +268,7 @@ impl Bench<'_> {
     async fn round(&mut self, kind: &'static str, senders: usize, total: usize) -> anyhow::Result<Round> {
         let mut settings = self.load(senders, total)?;
         if kind == "logged" {
-            settings.event = "stock.looked_at";
+            settings.event = LOGGED;
         }
         let log_before = self.logged;
         let (metrics, hub, own) = (self.hub.metrics().await?, self.hub.usage(), process::usage(std::process::id()));

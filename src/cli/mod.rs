@@ -171,7 +171,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Webhook { command } => webhook::webhook(command).await,
-        Command::Bench { command } => crate::bench::run(command).await,
+        Command::Bench { command } => Box::pin(crate::bench::run(command)).await,
     }
 }
 
@@ -191,7 +191,8 @@ where
     for warning in warnings {
         err(&format!("warning: {warning}"));
     }
-    finish(run(settings).await)
+    // What runs holds the settings: it lies on the heap.
+    finish(Box::pin(run(settings)).await)
 }
 
 fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {

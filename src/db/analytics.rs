@@ -1,44 +1,52 @@
 //! Figures of a span of days. Sales come from the daily rows, which are kept live; the rest is counted where it happened.
 
+use std::collections::HashMap;
+
 use super::conn::{Conn, fetch_all, fetch_one, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::statements;
 use crate::domain::time::Timestamp;
 
 statements! {
-    // What is not grouped by is one empty word. Currencies are never added up.
-    SALES_GROUPED = both("SELECT g.day, g.marketplace, g.sku, g.currency, CAST(SUM(g.units) AS BIGINT) AS units, \
-            CAST(SUM(g.revenue_minor) AS BIGINT) AS revenue_minor, CAST(SUM(g.cost_minor) AS BIGINT) AS cost_minor, \
-            CAST(SUM(g.fee_minor) AS BIGINT) AS fee_minor, CAST(SUM(g.orders) AS BIGINT) AS orders, \
-            CAST(SUM(g.cancelled) AS BIGINT) AS cancelled, CAST(SUM(g.returned) AS BIGINT) AS returned FROM ( \
-            SELECT (CASE WHEN $3 = TRUE THEN s.day ELSE '' END) AS day, (CASE WHEN $4 = TRUE THEN m.code ELSE '' END) AS marketplace, \
-                (CASE WHEN $5 = TRUE THEN p.sku ELSE '' END) AS sku, s.currency, s.units, s.revenue_minor, s.cost_minor, s.fee_minor, \
-                s.orders, s.cancelled, s.returned FROM daily_sales s JOIN marketplaces m ON m.id = s.marketplace_id \
-                JOIN products p ON p.id = s.product_id WHERE s.day >= $1 AND s.day <= $2) AS g \
-        GROUP BY g.day, g.marketplace, g.sku, g.currency ORDER BY g.day, g.marketplace, g.sku, g.currency LIMIT $6");
-    API_CALLS = both("SELECT m.code AS marketplace, \
-            (SELECT CAST(COALESCE(SUM(c.calls), 0) AS BIGINT) FROM api_calls c WHERE c.marketplace_id = m.id AND c.day >= $3 \
-                AND c.day <= $4 AND c.purpose IN ('push', 'verify')) AS calls, \
-            (SELECT COUNT(*) FROM push_attempts a WHERE a.marketplace_id = m.id AND a.finished_at >= $1 AND a.finished_at < $2 \
-                AND a.outcome = 'applied') AS applied, \
-            (SELECT COUNT(*) FROM marketplace_stock_history h WHERE h.marketplace_id = m.id AND h.created_at >= $1 \
-                AND h.created_at < $2 AND (h.notes IS NULL OR h.notes <> 'observed')) AS changes \
-        FROM marketplaces m WHERE m.kind <> 'storefront' ORDER BY m.code");
+    // What is not grouped by is one empty word. Currencies are never added up. Names are looked up for what is left of the rows, and
+    // the best sellers come first where only these are wanted.
+    SALES_GROUPED = both("SELECT g.day, COALESCE(m.code, '') AS marketplace, COALESCE(p.sku, '') AS sku, g.currency, g.units, \
+            g.revenue_minor, g.cost_minor, g.fee_minor, g.orders, g.cancelled, g.returned FROM ( \
+            SELECT (CASE WHEN $3 = TRUE THEN s.day ELSE '' END) AS day, (CASE WHEN $4 = TRUE THEN s.marketplace_id END) AS marketplace_id, \
+                (CASE WHEN $5 = TRUE THEN s.product_id END) AS product_id, s.currency, CAST(SUM(s.units) AS BIGINT) AS units, \
+                CAST(SUM(s.revenue_minor) AS BIGINT) AS revenue_minor, CAST(SUM(s.cost_minor) AS BIGINT) AS cost_minor, \
+                CAST(SUM(s.fee_minor) AS BIGINT) AS fee_minor, CAST(SUM(s.orders) AS BIGINT) AS orders, \
+                CAST(SUM(s.cancelled) AS BIGINT) AS cancelled, CAST(SUM(s.returned) AS BIGINT) AS returned \
+            FROM daily_sales s WHERE s.day >= $1 AND s.day <= $2 GROUP BY 1, 2, 3, 4 \
+            ORDER BY (CASE WHEN $7 = TRUE THEN 0 - SUM(s.units) ELSE 0 END), 1, 2, 3, 4 LIMIT $6) AS g \
+        LEFT JOIN marketplaces m ON m.id = g.marketplace_id LEFT JOIN products p ON p.id = g.product_id \
+        ORDER BY (CASE WHEN $7 = TRUE THEN 0 - g.units ELSE 0 END), g.day, marketplace, sku, g.currency LIMIT $6");
+    // Requests are counted by the day as they are made; what they told, by listing.
+    CALLS = both("SELECT m.code AS marketplace, (SELECT CAST(COALESCE(SUM(c.calls), 0) AS BIGINT) FROM api_calls c \
+                WHERE c.marketplace_id = m.id AND c.day >= $3 AND c.day <= $4 AND c.purpose IN ('push', 'verify')) AS calls, \
+            COUNT(CASE WHEN a.outcome = 'applied' THEN 1 END) AS applied \
+        FROM marketplaces m LEFT JOIN push_attempts a ON a.marketplace_id = m.id AND a.id >= $1 AND a.id < $2 \
+        WHERE m.kind <> 'storefront' GROUP BY m.id, m.code ORDER BY m.code");
+    CHANGES = both("SELECT m.code AS marketplace, COUNT(*) AS changes FROM marketplace_stock_history h \
+            JOIN marketplaces m ON m.id = h.marketplace_id \
+        WHERE h.id >= $1 AND h.id < $2 AND (h.notes IS NULL OR h.notes <> 'observed') GROUP BY m.code");
     READS = both("SELECT m.code AS marketplace, c.purpose, CAST(SUM(c.calls) AS BIGINT) AS calls FROM api_calls c \
             JOIN marketplaces m ON m.id = c.marketplace_id WHERE c.day >= $1 AND c.day <= $2 \
             AND c.purpose NOT IN ('push', 'verify') GROUP BY m.code, c.purpose ORDER BY m.code, c.purpose");
     RECONCILED = both("SELECT m.code AS marketplace, s.counts FROM sync_logs s JOIN marketplaces m ON m.id = s.marketplace_id \
         WHERE s.kind = 'reconciliation' AND s.status IN ('succeeded', 'partial') AND s.dry_run = FALSE \
             AND s.started_at >= $1 AND s.started_at < $2 ORDER BY m.code LIMIT 10000");
-    DELIVERIES = both("SELECT source, status, COUNT(*) AS count FROM marketplace_webhooks WHERE created_at >= $1 AND created_at < $2 \
+    DELIVERIES = both("SELECT source, status, COUNT(*) AS count FROM marketplace_webhooks WHERE id >= $1 AND id < $2 \
         GROUP BY source, status ORDER BY source, status");
-    EXPOSURE = both("SELECT (SELECT CAST(COALESCE(SUM(l.listed_stock), 0) AS BIGINT) FROM marketplace_products l \
-            WHERE l.state = 'active') AS shown, (SELECT CAST(COALESCE(SUM(i.available), 0) AS BIGINT) FROM inventory i \
-            WHERE i.available > 0) AS available");
+    EXPOSURE = both("SELECT s.shown, s.listings, (SELECT CAST(COALESCE(SUM(i.available), 0) AS BIGINT) FROM inventory i \
+            WHERE i.available > 0) AS available \
+        FROM (SELECT CAST(COALESCE(SUM(l.listed_stock), 0) AS BIGINT) AS shown, COUNT(*) AS listings FROM marketplace_products l \
+            WHERE l.state = 'active') AS s");
 }
 
 row! {
-    #[derive(Clone, Debug)]
+    #[derive(Clone, Debug, Default)]
     pub struct SalesGroup {
         pub day: String,
         pub marketplace: String,
@@ -54,17 +62,16 @@ row! {
     }
 }
 
-row! {
-    #[derive(Clone, Debug)]
-    pub struct Calls {
-        pub marketplace: String,
-        /// Requests, however many listings each told.
-        pub calls: i64,
-        /// Listings whose number was taken.
-        pub applied: i64,
-        /// How often a listing's number changed: one call each, if nothing were joined or skipped.
-        pub changes: i64,
-    }
+/// What one marketplace was told.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    pub marketplace: String,
+    /// Requests that told numbers or read them back, however many listings each was about.
+    pub calls: i64,
+    /// Listings whose number was taken.
+    pub applied: i64,
+    /// How often a listing's number changed: one call each, if nothing were joined or skipped.
+    pub changes: i64,
 }
 
 row! {
@@ -81,6 +88,8 @@ row! {
     pub struct Exposure {
         pub shown: i64,
         pub available: i64,
+        /// How many were looked at.
+        pub listings: i64,
     }
 }
 
@@ -92,21 +101,31 @@ pub struct GroupBy {
     pub sku: bool,
 }
 
-pub async fn sales(conn: &mut Conn<'_>, from: &str, to: &str, by: GroupBy, limit: i64) -> Result<Vec<SalesGroup>, DbError> {
-    fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit)
-}
-
-/// Requests that told numbers or read them back, of these days.
-pub async fn calls(
+/// By day, marketplace and SKU; `best`: those of which most was sold, and only so many.
+pub async fn sales(
     conn: &mut Conn<'_>,
-    (from, before): (Timestamp, Timestamp),
-    (first, last): (&str, &str),
-) -> Result<Vec<Calls>, DbError> {
-    fetch_all!(conn, API_CALLS, Calls, from, before, first, last)
+    from: &str,
+    to: &str,
+    by: GroupBy,
+    limit: i64,
+    best: bool,
+) -> Result<Vec<SalesGroup>, DbError> {
+    fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit, best)
 }
 
-pub async fn deliveries(conn: &mut Conn<'_>, from: Timestamp, before: Timestamp) -> Result<Vec<Deliveries>, DbError> {
-    fetch_all!(conn, DELIVERIES, Deliveries, from, before)
+pub async fn calls(conn: &mut Conn<'_>, span: Ids, (first, last): (&str, &str)) -> Result<Vec<Calls>, DbError> {
+    let changes: Vec<(String, i64)> = fetch_all!(conn, CHANGES, (String, i64), span.from, span.before)?;
+    let changes: HashMap<String, i64> = changes.into_iter().collect();
+    let told: Vec<(String, i64, i64)> = fetch_all!(conn, CALLS, (String, i64, i64), span.from, span.before, first, last)?;
+    let of = |(marketplace, calls, applied): (String, i64, i64)| {
+        let changes = changes.get(&marketplace).copied().unwrap_or(0);
+        Calls { marketplace, calls, applied, changes }
+    };
+    Ok(told.into_iter().map(of).collect())
+}
+
+pub async fn deliveries(conn: &mut Conn<'_>, span: Ids) -> Result<Vec<Deliveries>, DbError> {
+    fetch_all!(conn, DELIVERIES, Deliveries, span.from, span.before)
 }
 
 pub async fn exposure(conn: &mut Conn<'_>) -> Result<Exposure, DbError> {

@@ -25,7 +25,13 @@ statements! {
             (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'delivered') AS delivered, \
             (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'dead') AS dead \
         FROM events e LEFT JOIN products p ON p.id = e.product_id \
-        WHERE e.id < $1 AND e.id >= $2 AND ($3 = '' OR e.event_type = $3) AND ($4 = '' OR p.sku = $4) ORDER BY e.id DESC LIMIT $5");
+        WHERE e.id < $1 AND e.id >= $2 AND ($3 = '' OR e.event_type = $3) ORDER BY e.id DESC LIMIT $4");
+    EVENTS_PAGE_OF_SKU = both("SELECT e.id, e.event_type, p.sku, e.payload, e.created_at, e.status, \
+            (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'pending') AS waiting, \
+            (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'delivered') AS delivered, \
+            (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'dead') AS dead \
+        FROM events e LEFT JOIN products p ON p.id = e.product_id \
+        WHERE e.id < $1 AND e.id >= $2 AND ($3 = '' OR e.event_type = $3) AND e.product_id = (SELECT id FROM products WHERE sku = $4) ORDER BY e.id DESC LIMIT $5");
     // What somebody still waits for stays, however old.
     EVENTS_PURGE = both("DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.created_at < $1 AND e.status = 'routed' \
         AND NOT EXISTS (SELECT 1 FROM event_deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'dead')) \
@@ -119,7 +125,10 @@ row! {
 
 /// Newest first; an empty filter means all.
 pub async fn page(conn: &mut Conn<'_>, event_type: &str, sku: &str, ids: Ids, limit: i64) -> Result<Vec<EventView>, DbError> {
-    fetch_all!(conn, EVENTS_PAGE, EventView, ids.before, ids.from, event_type, sku, limit)
+    match sku {
+        "" => fetch_all!(conn, EVENTS_PAGE, EventView, ids.before, ids.from, event_type, limit),
+        sku => fetch_all!(conn, EVENTS_PAGE_OF_SKU, EventView, ids.before, ids.from, event_type, sku, limit),
+    }
 }
 
 /// Forgets events made before a time, at most `limit`, with their deliveries.

@@ -28,7 +28,8 @@ statements! {
         WHERE (l.historic_on_hand <> 0 OR l.historic_unsellable <> 0) AND l.id < $1 ORDER BY l.id DESC LIMIT $2");
     UNMAPPED_WEBHOOKS = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.error_message, w.occurred_at, w.created_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
-        WHERE w.status = 'unmapped' AND w.id < $1 ORDER BY w.id DESC LIMIT $2");
+        WHERE w.status IN ('failed', 'unmapped') AND w.status = 'unmapped' \
+            AND (CASE WHEN w.id < $1 THEN 1 ELSE 0 END) = 1 ORDER BY w.id DESC LIMIT $2");
     LINE_PLACE = both("SELECT l.id, l.order_id, o.marketplace_id, o.external_id, l.line_key, l.external_product, l.external_sku, \
             l.product_id FROM order_lines l JOIN orders o ON o.id = l.order_id WHERE l.id = $1");
 }

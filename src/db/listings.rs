@@ -17,15 +17,16 @@ statements! {
     LISTINGS_RESOLVE_REFS = both("SELECT {int 3} AS item, {int 4} AS place, n.listing_id AS listing_id FROM {rows} \
             JOIN listing_refs n ON n.marketplace_id = {id 0} AND n.name = {text 1} AND n.value = {text 2} \
             JOIN marketplace_products l ON l.id = n.listing_id WHERE l.state <> 'ended'");
-    // Three ways in, best first: the marketplace's own id, its SKU, our SKU. The caller judges what they agree on.
+    // Three ways in, best first: the marketplace's own id, its SKU, our SKU. The caller judges what they agree on. The last says its
+    // order to SQLite, which would else go through all listings of the marketplace.
     LISTINGS_RESOLVE = both("SELECT {int 3} AS item, CAST(1 AS BIGINT) AS way, l.id AS listing_id FROM {rows} \
             JOIN marketplace_products l ON l.marketplace_id = {id 0} AND l.marketplace_product_id = {text 1} WHERE l.state <> 'ended' \
         UNION ALL SELECT {int 3}, CAST(2 AS BIGINT), l.id FROM {rows} \
             JOIN marketplace_products l ON l.marketplace_id = {id 0} AND l.marketplace_sku = {text 2} WHERE l.state <> 'ended' \
-        UNION ALL SELECT {int 3}, CAST(3 AS BIGINT), l.id FROM {rows} JOIN products p ON p.sku = {text 2} \
-            JOIN listing_components c ON c.product_id = p.id \
-            JOIN marketplace_products l ON l.id = c.listing_id AND l.marketplace_id = {id 0} \
-            WHERE l.state <> 'ended' AND c.units = 1 \
+        UNION ALL SELECT {int 3}, CAST(3 AS BIGINT), l.id FROM {rows} CROSS JOIN products p CROSS JOIN listing_components c \
+            CROSS JOIN marketplace_products l \
+            WHERE p.sku = {text 2} AND c.product_id = p.id AND l.id = c.listing_id AND l.marketplace_id = {id 0} \
+                AND l.state <> 'ended' AND c.units = 1 \
                 AND NOT EXISTS (SELECT 1 FROM listing_components o WHERE o.listing_id = l.id AND o.product_id <> p.id)");
     // All listings that any of these products is part of, locked in one order.
     LISTINGS_LOCK_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
@@ -82,6 +83,25 @@ statements! {
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
             AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
+    // The same of one marketplace: its index gives them in order.
+    LISTINGS_PAGE_OF_MARKETPLACE = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
+            l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
+        FROM marketplaces m CROSS JOIN marketplace_products l \
+        WHERE m.code = $2 AND m.code <> 'store' AND l.marketplace_id = m.id AND l.id > $1 \
+            AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
+    // States that few are in: indexes hold only these, and are used where their own words are said.
+    LISTINGS_UNUSUAL = both("SELECT u.id FROM ( \
+            SELECT * FROM (SELECT l.id FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+                WHERE l.push_state IN ('new', 'unknown', 'blocked', 'paused', 'task') AND l.push_state = $3 AND l.state = 'active' \
+                    AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) ORDER BY l.id LIMIT $4) AS told \
+            UNION ALL SELECT * FROM (SELECT l.id FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+                WHERE l.state <> 'active' AND l.state = $3 AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+                ORDER BY l.id LIMIT $4) AS away) AS u ORDER BY u.id LIMIT $4");
+    // What is not told yet. The id is asked for in a way that no index answers: of a marketplace there is the index of these.
+    LISTINGS_UNTOLD = both("SELECT l.id FROM marketplaces m CROSS JOIN marketplace_products l \
+        WHERE l.marketplace_id = m.id AND l.wanted_version > l.acked_version AND l.push_state = $3 AND l.state = 'active' \
+            AND (CASE WHEN l.id > $1 THEN 1 ELSE 0 END) = 1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) ORDER BY l.id LIMIT $4");
     LISTINGS_PAGE_OF_SKU = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
@@ -398,10 +418,18 @@ pub struct Filter {
 /// The next ones after an id, without the own store's.
 pub async fn page(conn: &mut Conn<'_>, which: &Filter, after: Uuid, limit: i64) -> Result<Vec<ListingView>, DbError> {
     let (code, state) = (which.marketplace.as_str(), which.state.as_str());
-    match which.sku.as_str() {
-        "" => fetch_all!(conn, LISTINGS_PAGE, ListingView, after, code, state, limit),
-        sku => fetch_all!(conn, LISTINGS_PAGE_OF_SKU, ListingView, after, code, state, limit, sku),
-    }
+    let found: Vec<(Uuid,)> = match (which.sku.as_str(), code, state) {
+        ("", _, "new" | "unknown" | "blocked" | "paused" | "task" | "ended") => {
+            fetch_all!(conn, LISTINGS_UNUSUAL, (Uuid,), after, code, state, limit)?
+        }
+        ("", _, "dirty" | "in_flight") => fetch_all!(conn, LISTINGS_UNTOLD, (Uuid,), after, code, state, limit)?,
+        ("", "", _) => return fetch_all!(conn, LISTINGS_PAGE, ListingView, after, code, state, limit),
+        ("", code, _) => return fetch_all!(conn, LISTINGS_PAGE_OF_MARKETPLACE, ListingView, after, code, state, limit),
+        (sku, ..) => return fetch_all!(conn, LISTINGS_PAGE_OF_SKU, ListingView, after, code, state, limit, sku),
+    };
+    let mut views = fetch_all!(conn, LISTINGS_TO_LOOK_AT, ListingView, ids(found.into_iter().map(|row| row.0)))?;
+    views.sort_unstable_by_key(|view| view.id);
+    Ok(views)
 }
 
 row! {

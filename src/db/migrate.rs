@@ -65,6 +65,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0008_gaps.sql"),
         postgres: include_str!("../../migrations/postgres/0008_gaps.sql"),
     },
+    Pair {
+        number: 9,
+        name: "long_lists",
+        sqlite: include_str!("../../migrations/sqlite/0009_long_lists.sql"),
+        postgres: include_str!("../../migrations/postgres/0009_long_lists.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

@@ -19,6 +19,7 @@ pub mod accounts;
 pub mod alerts;
 pub mod history;
 pub mod events;
+pub mod filling;
 pub mod analytics;
 pub mod hub;
 pub mod imports;
@@ -362,6 +363,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         alerts::ALL,
         history::ALL,
         events::ALL,
+        filling::ALL,
         analytics::ALL,
         hub::ALL,
         imports::ALL,

@@ -6,10 +6,13 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::sql::{Dialect, Sql};
-use super::{DatabaseUrl, Db, DbOptions, WriteConnection, push_checks, pushes, webhooks};
+use super::{
+    DatabaseUrl, Db, DbOptions, WriteConnection, analytics, history, listings, movements, orders, products, push_checks, pushes,
+    sinks, webhooks,
+};
 
 /// A statement and the index it must be answered from.
-fn wanted() -> [(&'static Sql, &'static [&'static str]); 7] {
+fn wanted() -> [(&'static Sql, &'static [&'static str]); 28] {
     [
         (&webhooks::WEBHOOKS_DUE, &["webhooks_due"]),
         (&webhooks::WEBHOOKS_WAITING, &["webhooks_waiting"]),
@@ -18,6 +21,28 @@ fn wanted() -> [(&'static Sql, &'static [&'static str]); 7] {
         (&pushes::PUSHES_DUE, &["listings_emptied", "listings_dirty"]),
         (&pushes::PUSHES_NEXT, &["listings_dirty", "listings_to_confirm", "listings_to_verify"]),
         (&push_checks::PUSHES_TO_VERIFY, &["listings_to_verify"]),
+        (&listings::LISTINGS_RESOLVE, &["sqlite_autoindex_products_2 (sku=?)", "listing_components_by_product (product_id=?)"]),
+        (&pushes::PUSHES_GATE, &["webhooks_waiting"]),
+        (&webhooks::WEBHOOKS_COUNT_SELECTED, &["sqlite_autoindex_marketplace_webhooks_1 (id>? AND id<?)"]),
+        // Lists of what is rare.
+        (&products::PRODUCTS_IN_STATE, &["products_by_state (stock_state=? AND sku>?)"]),
+        (&listings::LISTINGS_PAGE_OF_MARKETPLACE, &["listings_of_marketplace (marketplace_id=? AND id>?)"]),
+        (&listings::LISTINGS_UNUSUAL, &["listings_unusual (push_state=? AND id>?)", "listings_put_away (state=? AND id>?)"]),
+        (&listings::LISTINGS_UNTOLD, &["listings_dirty"]),
+        (&push_checks::TASKS_PAGE, &["listings_unusual (push_state=? AND id>?)"]),
+        (&movements::MOVEMENTS_PAGE_OF_MARKETPLACE, &["movements_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
+        (&movements::MOVEMENTS_UNUSUAL, &["movements_unusual (movement_type=? AND id>? AND id<?)"]),
+        (&orders::ORDERS_PAGE_OF_MARKETPLACE, &["orders_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
+        (&orders::ORDERS_UNUSUAL, &["orders_unusual (status=? AND id>? AND id<?)"]),
+        (&orders::ORDERS_NAMED, &["sqlite_autoindex_orders_2 (marketplace_id=? AND external_id=?)"]),
+        (&pushes::ATTEMPTS_PAGE_OF_MARKETPLACE, &["push_attempts_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
+        (&pushes::ATTEMPTS_UNUSUAL, &["push_attempts_unusual (outcome=? AND id>? AND id<?)"]),
+        (&webhooks::WEBHOOKS_PAGE_OF_MARKETPLACE, &["webhooks_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
+        (&webhooks::WEBHOOKS_TO_HANDLE, &["webhooks_to_handle (status=?)"]),
+        (&webhooks::WEBHOOKS_UNDER_WAY, &["webhooks_waiting (marketplace_id=?)"]),
+        (&history::UNMAPPED_WEBHOOKS, &["webhooks_to_handle (status=?)"]),
+        (&sinks::DEAD_PAGE, &["webhooks_to_handle (status=?)", "listings_unusual (push_state=? AND id<?)"]),
+        (&analytics::CALLS, &["push_attempts_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
     ]
 }
 

@@ -27,6 +27,9 @@ statements! {
         WHERE archived_at IS NULL AND sku > $1 AND ($3 = '' OR stock_state = $3) \
             AND (LOWER(sku) LIKE $4 ESCAPE '!' OR LOWER(name) LIKE $4 ESCAPE '!' OR name LIKE $5 ESCAPE '!' \
                 OR name LIKE $6 ESCAPE '!' OR name LIKE $7 ESCAPE '!') ORDER BY sku LIMIT $2");
+    PRODUCTS_IN_STATE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products \
+        WHERE archived_at IS NULL AND stock_state = $3 AND sku > $1 ORDER BY sku LIMIT $2");
     // Archived ones too: what is put away can be brought back.
     PRODUCT_ANY_BY_SKU = both("SELECT id, archived_at FROM products WHERE sku = $1 {for update}");
     PRODUCT_UPDATE = both("UPDATE products SET name = $2, price_minor = $3, cost_price_minor = $4, currency = $5, \
@@ -122,6 +125,9 @@ pub async fn page(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<Pr
 
 /// The same of those whose SKU or name holds a text, and whose stock is in a state (empty: any).
 pub async fn search(conn: &mut Conn<'_>, after: &str, limit: i64, text: &str, state: &str) -> Result<Vec<ProductRow>, DbError> {
+    if text.is_empty() {
+        return fetch_all!(conn, PRODUCTS_IN_STATE, ProductRow, after, limit, state);
+    }
     let [low, typed, high, title] =
         [text.to_lowercase(), text.to_owned(), text.to_uppercase(), capitalised(text)].map(|text| holding(&text));
     fetch_all!(conn, PRODUCTS_FOUND, ProductRow, after, limit, state, low.as_str(), typed.as_str(), high.as_str(), title.as_str())

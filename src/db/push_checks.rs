@@ -30,7 +30,8 @@ statements! {
                 ORDER BY p.sku LIMIT 1) AS name, \
             l.listed_stock, l.expected, l.wanted_at \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
-        WHERE l.push_state = 'task' AND l.state = 'active' AND m.archived_at IS NULL AND l.id > $1 ORDER BY l.id LIMIT $2");
+        WHERE l.push_state IN ('new', 'unknown', 'blocked', 'paused', 'task') AND l.push_state = 'task' AND l.state = 'active' \
+            AND m.archived_at IS NULL AND l.id > $1 ORDER BY l.id LIMIT $2");
     TASK_LOCK = both("SELECT l.marketplace_id, l.listed_stock, l.wanted_version, l.acked_version, l.state FROM marketplace_products l \
         WHERE l.id = $1 {for update}");
     TASK_DONE = both("UPDATE marketplace_products SET push_state = $2, sent_version = $3, acked_version = $3, sent_quantity = $4, \

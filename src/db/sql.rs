@@ -9,6 +9,8 @@
 //! | `{rows}` | `jsonb_each($1) AS r` | `jsonb_array_elements(CAST($1 AS jsonb)) AS r(value)` |
 //! | `{id N}` `{bytes N}` `{int N}` `{text N}` `{bool N}` | column N of such a row, typed | the same |
 //! | `{ids $N}` `{texts $N}` | a one-column subquery over a JSON array | the same |
+//! | `{made K, T, N}` | a UUIDv7 of kind K, made at T (microseconds), number N | the same |
+//! | `{blob}` | `BLOB` | `BYTEA` |
 //! | `{for update}` | nothing: one writer | `FOR UPDATE` |
 
 use std::sync::OnceLock;
@@ -95,10 +97,27 @@ fn token(token: &str, dialect: Dialect) -> String {
         ("ids", false) => format!("(SELECT CAST(value AS UUID) FROM jsonb_array_elements_text(CAST({argument} AS jsonb)))"),
         ("texts", true) => format!("(SELECT value FROM json_each({argument}))"),
         ("texts", false) => format!("(SELECT value FROM jsonb_array_elements_text(CAST({argument} AS jsonb)))"),
+        ("blob", true) => "BLOB".into(),
+        ("blob", false) => "BYTEA".into(),
+        ("made", _) => made(argument, lite),
         ("for", true) => String::new(),
         ("for", false) => format!("FOR {}", argument.to_uppercase()),
         // An unknown token makes a statement that no database prepares: the prepare-all test names it.
         _ => format!("<unknown token {token}>"),
+    }
+}
+
+/// An id whose parts are worked out by the database.
+fn made(argument: &str, lite: bool) -> String {
+    let parts: Vec<&str> = argument.split(", ").collect();
+    let [kind, at, number] = parts[..] else { return format!("<a made id has three parts, not {argument}>") };
+    if lite {
+        format!("unhex(printf('%012x7%03x8000%012x', ({at}) / 1000, {kind}, {number}))")
+    } else {
+        format!(
+            "CAST(lpad(to_hex(CAST({at} AS BIGINT) / 1000), 12, '0') || '7' || lpad(to_hex({kind}), 3, '0') || '8000' || \
+             lpad(to_hex(CAST({number} AS BIGINT)), 12, '0') AS UUID)"
+        )
     }
 }
 

@@ -37,6 +37,29 @@ statements! {
             AND ($5 = '' OR w.event_type = $5) \
             AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
+    WEBHOOKS_PAGE_OF_MARKETPLACE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, \
+            w.retry_count, w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
+        FROM marketplaces m CROSS JOIN marketplace_webhooks w \
+        WHERE m.code = $4 AND w.marketplace_id = m.id AND w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) \
+            AND ($5 = '' OR w.event_type = $5) \
+            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+        ORDER BY w.id DESC LIMIT $6");
+    // What waits for a person, or for its next try: indexes hold only these, and are used where their own words are said.
+    WEBHOOKS_TO_HANDLE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, \
+            w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
+        FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
+        WHERE w.status IN ('failed', 'unmapped') AND w.status = $3 AND (CASE WHEN w.id < $1 AND w.id >= $2 THEN 1 ELSE 0 END) = 1 \
+            AND ($4 = '' OR m.code = $4) AND ($5 = '' OR w.event_type = $5) \
+            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+        ORDER BY w.id DESC LIMIT $6");
+    WEBHOOKS_UNDER_WAY = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, \
+            w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
+        FROM marketplaces m CROSS JOIN marketplace_webhooks w \
+        WHERE w.marketplace_id = m.id AND w.status IN ('pending', 'retry') AND w.status = $3 \
+            AND (CASE WHEN w.id < $1 AND w.id >= $2 THEN 1 ELSE 0 END) = 1 AND ($4 = '' OR m.code = $4) \
+            AND ($5 = '' OR w.event_type = $5) \
+            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+        ORDER BY w.id DESC LIMIT $6");
     WEBHOOK_BY_ID = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id WHERE w.id = $1");
@@ -49,9 +72,10 @@ statements! {
     WEBHOOKS_REQUEUE = both("UPDATE marketplace_webhooks SET status = 'pending', next_attempt_at = NULL, retry_count = 0 \
         WHERE id IN {ids $1} AND length(payload) > 0");
     WEBHOOKS_SELECTED = both("SELECT w.id FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
-        WHERE w.status = $1 AND ($2 = '' OR m.code = $2) AND w.created_at >= $3 AND w.created_at < $4 AND w.id > $5 ORDER BY w.id LIMIT $6");
+        WHERE w.status = $1 AND ($2 = '' OR m.code = $2) AND w.created_at >= $3 AND w.created_at < $4 AND w.id > $5 \
+            AND w.id < $7 ORDER BY w.id LIMIT $6");
     WEBHOOKS_COUNT_SELECTED = both("SELECT COUNT(*) FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
-        WHERE w.status = $1 AND ($2 = '' OR m.code = $2) AND w.created_at >= $3 AND w.created_at < $4");
+        WHERE w.status = $1 AND ($2 = '' OR m.code = $2) AND w.created_at >= $3 AND w.created_at < $4 AND w.id >= $5 AND w.id < $6");
     // Ids begin with their time: a range of them is a range of time, and needs no index of its own.
     WEBHOOKS_AGED = both("SELECT id FROM marketplace_webhooks WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3");
     WEBHOOKS_EMPTY = both("UPDATE marketplace_webhooks SET payload = $2, headers = '{}', signature = NULL \
@@ -224,7 +248,17 @@ pub struct Filter {
 pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<WebhookView>, DbError> {
     let Ids { from, before } = ids;
     let (code, kind) = (which.marketplace.as_str(), which.event_type.as_str());
-    fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, which.status.as_str(), code, kind, limit, holding(&which.text))
+    let (status, text) = (which.status.as_str(), holding(&which.text));
+    match (status, code) {
+        ("failed" | "unmapped", _) => {
+            fetch_all!(conn, WEBHOOKS_TO_HANDLE, WebhookView, before, from, status, code, kind, limit, text.as_str())
+        }
+        ("pending" | "retry", _) => {
+            fetch_all!(conn, WEBHOOKS_UNDER_WAY, WebhookView, before, from, status, code, kind, limit, text.as_str())
+        }
+        (_, "") => fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, status, code, kind, limit, text.as_str()),
+        _ => fetch_all!(conn, WEBHOOKS_PAGE_OF_MARKETPLACE, WebhookView, before, from, status, code, kind, limit, text.as_str()),
+    }
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<WebhookView>, DbError> {
@@ -246,21 +280,30 @@ pub struct Selection {
     pub to: Timestamp,
 }
 
+impl Selection {
+    /// Ids begin with the millisecond they were made in: nothing of the span has another.
+    fn ids(&self) -> Ids {
+        Ids::between(Some(self.from), Some(self.to.plus(std::time::Duration::from_millis(1))), None)
+    }
+}
+
 pub async fn selected(
     conn: &mut Conn<'_>,
     which: &Selection,
     after: Option<WebhookId>,
     limit: i64,
 ) -> Result<Vec<WebhookId>, DbError> {
-    let after = after.map_or(Uuid::nil(), WebhookId::uuid);
+    let ids = which.ids();
+    let after = after.map_or(ids.from, WebhookId::uuid);
     let code = which.marketplace.as_str();
-    let rows = fetch_all!(conn, WEBHOOKS_SELECTED, (WebhookId,), which.status, code, which.from, which.to, after, limit)?;
+    let rows =
+        fetch_all!(conn, WEBHOOKS_SELECTED, (WebhookId,), which.status, code, which.from, which.to, after, limit, ids.before)?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 pub async fn count_selected(conn: &mut Conn<'_>, which: &Selection) -> Result<i64, DbError> {
-    let code = which.marketplace.as_str();
-    Ok(fetch_one!(conn, WEBHOOKS_COUNT_SELECTED, (i64,), which.status, code, which.from, which.to)?.0)
+    let (code, ids) = (which.marketplace.as_str(), which.ids());
+    Ok(fetch_one!(conn, WEBHOOKS_COUNT_SELECTED, (i64,), which.status, code, which.from, which.to, ids.from, ids.before)?.0)
 }
 
 /// Puts rows back in line; gives how many still have a body.

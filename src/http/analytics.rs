@@ -1,6 +1,7 @@
 //! `GET /v1/admin/analytics`: what was sold, per marketplace, SKU and day, and how well the hub does its work.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use super::problem::{FieldError, Problem};
 use crate::ask;
 use crate::context::Context;
 use crate::db::analytics::{self, Calls, Deliveries, Exposure, GroupBy, Reads, SalesGroup};
+use crate::db::{Conn, DbError, Ids};
 use crate::domain::money::{Currency, Money};
 use crate::domain::time::Timestamp;
 
@@ -31,6 +33,17 @@ pub(super) struct AnalyticsParams {
     to: Option<String>,
     /// Any of `marketplace`, `sku`, `day`, separated by commas; nothing: the sum per currency.
     group_by: Option<String>,
+    /// Only so many rows, of what sold most first; `totals` stay those of all.
+    #[param(minimum = 1, maximum = 500)]
+    top: Option<i64>,
+    /// `sales`: the rows and totals alone, without calls, deliveries and the rest.
+    only: Option<Only>,
+}
+
+#[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Only {
+    Sales,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -76,9 +89,87 @@ impl From<&SalesGroup> for SalesShape {
     }
 }
 
-/// What was read, and how reconciliations ended.
-type Reading = (Vec<Reads>, Vec<(String, String)>);
-type Found = (Vec<SalesGroup>, Vec<SalesGroup>, Vec<Calls>, Vec<Deliveries>, Exposure, Reading);
+/// What a span of days shows beside its sales.
+#[derive(Debug)]
+struct Work {
+    calls: Vec<Calls>,
+    deliveries: Vec<Deliveries>,
+    exposure: Exposure,
+    reads: Vec<Reads>,
+    /// How reconciliations ended.
+    reconciled: Vec<(String, String)>,
+}
+
+impl Work {
+    async fn look(conn: &mut Conn<'_>, span: &Span) -> Result<Self, DbError> {
+        let ids = Ids::between(Some(span.from), Some(span.before), None);
+        Ok(Self {
+            calls: analytics::calls(conn, ids, (&span.first, &span.last)).await?,
+            deliveries: analytics::deliveries(conn, ids).await?,
+            exposure: analytics::exposure(conn).await?,
+            reads: analytics::reads(conn, &span.first, &span.last).await?,
+            reconciled: analytics::reconciled(conn, span.from, span.before).await?,
+        })
+    }
+
+    /// How much was counted for it.
+    fn rows(&self) -> i64 {
+        let calls = self.calls.iter().map(|c| c.calls + c.changes).sum::<i64>();
+        calls + self.deliveries.iter().map(|d| d.count).sum::<i64>() + self.exposure.listings
+    }
+}
+
+/// An answer that took long, and when it was found.
+struct Remembered {
+    at: Timestamp,
+    span: Span,
+    work: Arc<Work>,
+}
+
+/// The newest of these.
+#[derive(Clone, Default)]
+pub struct Kept(Arc<Mutex<Option<Remembered>>>);
+
+impl Kept {
+    fn get(&self, span: &Span, since: Timestamp) -> Option<Arc<Work>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|kept| kept.at >= since && kept.span == *span).map(|kept| kept.work.clone())
+    }
+
+    fn put(&self, kept: Remembered) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    }
+}
+
+async fn work(ctx: &Context, span: &Span) -> Result<Arc<Work>, Problem> {
+    let (settings, now) = (&ctx.settings.analytics, ctx.kit.clock.now());
+    if let Some(work) = ctx.figures.get(span, now.minus(settings.keep())) {
+        return Ok(work);
+    }
+    let work = Arc::new(ask!(ctx, Work, [span: Span = span.clone()] |conn| Work::look(conn, &span).await)?);
+    if work.rows() >= settings.keep_from_rows {
+        ctx.figures.put(Remembered { at: now, span: span.clone(), work: work.clone() });
+    }
+    Ok(work)
+}
+
+/// Sums per currency.
+fn total(rows: &[SalesGroup]) -> Vec<SalesGroup> {
+    let mut sums: BTreeMap<&str, SalesGroup> = BTreeMap::new();
+    for r in rows {
+        let sum = sums.entry(&r.currency).or_insert_with(|| SalesGroup { currency: r.currency.clone(), ..SalesGroup::default() });
+        sum.units += r.units;
+        sum.revenue_minor += r.revenue_minor;
+        sum.cost_minor += r.cost_minor;
+        sum.fee_minor += r.fee_minor;
+        sum.orders += r.orders;
+        sum.cancelled += r.cancelled;
+        sum.returned += r.returned;
+    }
+    sums.into_values().collect()
+}
+
+type Sales = (Vec<SalesGroup>, Vec<SalesGroup>);
 
 #[utoipa::path(get, path = "/v1/admin/analytics", tag = "analytics", params(AnalyticsParams), security(("token" = [])),
     responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure; the rows alone as CSV", body = Object),
@@ -92,15 +183,18 @@ pub(super) async fn show(
     require(&request, &ctx, Role::Viewer).await?;
     let span = Span::of(&params.0, ctx.kit.clock.now())?;
     let by = group_by(params.0.group_by.as_deref().unwrap_or(""))?;
-    let most = ROWS_MAX as i64;
-    let (rows, totals, calls, deliveries, exposure, (reads, reconciled)) = ask!(ctx, Found, [span: Span = span.clone(), by: GroupBy = by, most: i64 = most] |conn| {
-        let rows = analytics::sales(conn, &span.first, &span.last, by, most + 1).await?;
-        let totals = analytics::sales(conn, &span.first, &span.last, GroupBy::default(), most).await?;
-        let calls = analytics::calls(conn, (span.from, span.before), (&span.first, &span.last)).await?;
-        let deliveries = analytics::deliveries(conn, span.from, span.before).await?;
-        let reads = analytics::reads(conn, &span.first, &span.last).await?;
-        let reading = (reads, analytics::reconciled(conn, span.from, span.before).await?);
-        Ok((rows, totals, calls, deliveries, analytics::exposure(conn).await?, reading))
+    if params.0.top.is_some_and(|top| !(1..=500).contains(&top)) {
+        return Err(Problem::field("top", "must be between 1 and 500"));
+    }
+    let (most, best) = (params.0.top.unwrap_or(ROWS_MAX as i64 + 1), params.0.top.is_some());
+    let (rows, totals) = ask!(ctx, Sales, [span: Span = span.clone(), by: GroupBy = by, most: i64 = most, best: bool = best] |conn| {
+        let rows = analytics::sales(conn, &span.first, &span.last, by, most, best).await?;
+        // All rows add up to the totals; only of some of them the rest has to be asked for.
+        let totals = match best {
+            true => analytics::sales(conn, &span.first, &span.last, GroupBy::default(), ROWS_MAX as i64, false).await?,
+            false => total(&rows),
+        };
+        Ok((rows, totals))
     })?;
     if rows.len() > ROWS_MAX {
         return Err(Problem::field("from", format!("gives more than {ROWS_MAX} rows: ask for fewer days, or group by less")));
@@ -115,20 +209,25 @@ pub(super) async fn show(
         }
         return Ok(answer.body(table(&shapes)));
     }
-    Ok(HttpResponse::Ok().json(json!({
+    let mut shown = json!({
         "from": span.first, "to": span.last,
         "rows": shapes,
         "totals": totals.iter().map(SalesShape::from).collect::<Vec<_>>(),
-        "api_calls": api_calls(&calls),
-        "reads": read(&reads),
-        "reconciliation": drift(&reconciled),
-        "deliveries": came_in(&deliveries),
-        "exposure": { "shown": exposure.shown, "available": exposure.available, "ratio": ratio(exposure.shown, exposure.available) },
-    })))
+    });
+    if params.0.only.is_none() {
+        let Work { calls, deliveries, exposure, reads, reconciled } = &*work(&ctx, &span).await?;
+        shown["api_calls"] = api_calls(calls);
+        shown["reads"] = read(reads);
+        shown["reconciliation"] = drift(reconciled);
+        shown["deliveries"] = came_in(deliveries);
+        let (shown_there, available) = (exposure.shown, exposure.available);
+        shown["exposure"] = json!({ "shown": shown_there, "available": available, "ratio": ratio(shown_there, available) });
+    }
+    Ok(HttpResponse::Ok().json(shown))
 }
 
 /// Whole UTC days.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Span {
     first: String,
     last: String,

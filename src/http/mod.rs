@@ -9,7 +9,7 @@ mod account_health;
 mod adapters;
 mod alerts;
 mod dead_letters;
-mod analytics;
+pub mod analytics;
 mod audit;
 mod counts;
 mod csv;

@@ -1,5 +1,7 @@
 //! Products: make, list, look at, and explain what each listing shows.
 
+use std::collections::HashMap;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use crate::context::Context;
 use crate::db::inventory::{self, LevelRow};
 use crate::db::listings::{self, ComponentRow, ListingView};
 use crate::db::products::{self, ProductRow};
-use crate::domain::ids::LocationId;
+use crate::domain::ids::{ListingId, LocationId, ProductId};
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
 use crate::marketplaces::connection::STORE;
@@ -207,11 +209,24 @@ pub(super) async fn list(
     let more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next_cursor = rows.last().filter(|_| more).map(|row| format!("s_{}", hex::encode(row.sku.as_str())));
+    let mut own: HashMap<ProductId, Vec<LevelRow>> = HashMap::new();
+    for level in levels {
+        own.entry(level.product_id).or_default().push(level);
+    }
+    let mut made_of: HashMap<ListingId, Vec<ProductId>> = HashMap::new();
+    for part in &parts {
+        made_of.entry(part.listing_id).or_default().push(part.product_id);
+    }
+    let mut sold_as: HashMap<ProductId, Vec<ListingShape>> = HashMap::new();
+    for view in views {
+        for product in made_of.get(&view.id).into_iter().flatten() {
+            sold_as.entry(*product).or_default().push(ListingShape::from(view.clone()));
+        }
+    }
     let items = rows.into_iter().map(|row| {
-        let own: Vec<LevelRow> = levels.iter().filter(|level| level.product_id == row.id).copied().collect();
-        let sells = |view: &&ListingView| parts.iter().any(|part| part.listing_id == view.id && part.product_id == row.id);
-        let shown = with_listings.then(|| views.iter().filter(sells).cloned().map(ListingShape::from).collect());
-        ProductView { listings: shown, ..ProductView::new(row, &own) }
+        let listings = with_listings.then(|| sold_as.remove(&row.id).unwrap_or_default());
+        let levels = own.remove(&row.id).unwrap_or_default();
+        ProductView { listings, ..ProductView::new(row, &levels) }
     });
     Ok(HttpResponse::Ok().json(page::Page { items: items.collect(), next_cursor }))
 }

@@ -11,10 +11,9 @@ use super::Adapter;
 use super::connection::scheme_name;
 use super::declared::Declared;
 use super::generic::Generic;
-use super::manual::Manual;
 use super::scheme::Scheme;
 use super::shopify::Shopify;
-use super::storefront::Storefront;
+use super::silent::Silent;
 use crate::settings::finding::{Fault, Origin, nearest};
 
 /// The files of `config/adapters`, as they were compiled in.
@@ -50,8 +49,8 @@ enum Entry {
 static BUILT_IN: LazyLock<(Catalogue, Vec<Fault>)> = LazyLock::new(|| {
     let coded: [(&'static str, Make); 3] = [
         ("generic", |account| Arc::new(Generic::for_account(account))),
-        ("manual", |_| Arc::new(Manual::new())),
-        ("storefront", |_| Arc::new(Storefront::new())),
+        ("manual", |_| Arc::new(Silent::manual())),
+        ("storefront", |_| Arc::new(Silent::storefront())),
     ];
     let mut entries: BTreeMap<&'static str, Entry> = coded.into_iter().map(|(id, make)| (id, Entry::Coded(make))).collect();
     let mut faults = Vec::new();

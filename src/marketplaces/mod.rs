@@ -16,9 +16,8 @@ pub mod catalogue;
 pub mod declared;
 pub mod generic;
 mod generic_asked;
-pub mod manual;
 pub mod shopify;
-pub mod storefront;
+pub mod silent;
 
 pub mod registry;
 

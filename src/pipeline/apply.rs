@@ -14,6 +14,7 @@ use self::absolute::Seen;
 use super::Tx;
 use super::log::{self, Logged};
 use super::orders_book::{Book, OrderKey};
+use super::posting::LineError;
 use super::working::{Cause, Working};
 use crate::breakage::{self, Breakage};
 use crate::db::alerts::{self, NewAlert};
@@ -163,7 +164,7 @@ fn source(text: &str) -> &'static str {
 struct Outcome {
     movements: Vec<MovementId>,
     unmapped: Vec<String>,
-    failed: Option<String>,
+    failed: Option<LineError>,
     note: Option<&'static str>,
 }
 
@@ -205,7 +206,7 @@ async fn facts(tx: &mut Tx<'_>, list: &[Logged]) -> Result<Vec<WebhookResult>, D
 
 fn result(logged: &Logged, outcome: Outcome) -> WebhookResult {
     let (status, error_code, error_message) = match (&outcome.failed, &outcome.unmapped[..]) {
-        (Some(message), _) => ("failed", Some("not-postable"), Some(message.clone())),
+        (Some(error), _) => ("failed", Some(error.code()), Some(error.to_string())),
         (None, []) => ("processed", None, None),
         (None, names) => ("unmapped", Some("unmapped"), Some(format!("not mapped to a product: {}", names.join(", ")))),
     };

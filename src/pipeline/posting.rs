@@ -31,6 +31,15 @@ pub(super) enum LineError {
     Rule(#[from] DbError),
 }
 
+impl LineError {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Overflow(_) | Self::Post(PostError::Overflow) => "arithmetic-overflow",
+            Self::Post(_) | Self::Rule(_) => "not-postable",
+        }
+    }
+}
+
 /// Posts the difference; `None` when the ledger holds it already.
 pub(super) fn post_line(
     tx: &Tx<'_>,

@@ -46,8 +46,8 @@ pub use policy::{Bound, PolicySettings, RuleOverride, RuleSettings};
 pub use realtime::RealtimeSettings;
 pub use secret::{ConnectionUrl, Secret, SecretError, SecretRef};
 pub use sections::{
-    AuthSettings, BusSettings, DatabaseSettings, EventSettings, ImportSettings, IngestSettings, InventorySettings, LogSettings,
-    PushSettings, SecuritySettings, ServerSettings,
+    AnalyticsSettings, AuthSettings, BusSettings, DatabaseSettings, EventSettings, ImportSettings, IngestSettings,
+    InventorySettings, LogSettings, PushSettings, SecuritySettings, ServerSettings,
 };
 pub use source::Env;
 pub use sync::SyncSettings;
@@ -70,6 +70,7 @@ pub struct Settings {
     pub security: SecuritySettings,
     pub ingest: IngestSettings,
     pub import: ImportSettings,
+    pub analytics: AnalyticsSettings,
     pub push: PushSettings,
     pub sync: SyncSettings,
     pub realtime: RealtimeSettings,
@@ -123,6 +124,7 @@ impl Settings {
         let security = s.table("security", |s| SecuritySettings::read(s, is_loopback));
         let ingest = s.table("ingest", IngestSettings::read);
         let import = s.table("import", ImportSettings::read);
+        let analytics = s.table("analytics", AnalyticsSettings::read);
         let push = s.table("push", PushSettings::read);
         let sync = s.table("sync", SyncSettings::read);
         let realtime = s.table("realtime", RealtimeSettings::read);
@@ -142,6 +144,7 @@ impl Settings {
             security: security?,
             ingest: ingest?,
             import: import?,
+            analytics: analytics?,
             push: push?,
             sync: sync?,
             realtime: realtime?,

@@ -150,6 +150,22 @@ impl ImportSettings {
 }
 
 #[derive(Clone, Debug)]
+pub struct AnalyticsSettings {
+    keep_s: u64,
+    pub keep_from_rows: i64,
+}
+
+impl AnalyticsSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self { keep_s: s.need("keep_s", whole(0..=86_400)), keep_from_rows: s.need("keep_from_rows", whole(0..=1_000_000_000)) }
+    }
+
+    pub fn keep(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.keep_s)
+    }
+}
+
+#[derive(Clone, Debug)]
 pub struct SecuritySettings {
     /// As written, or decided by where the server listens.
     pub allow_private_targets: bool,

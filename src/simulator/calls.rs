@@ -126,7 +126,7 @@ impl Shop {
             self.totals.calls_refused += 1;
             return (say, Vec::new());
         }
-        let mut desk = Desk::new(self, luck, at);
+        let mut desk = Desk::new(self, luck, call.received_at, at);
         let say = dialect.answer(route.name, call, &mut desk);
         let (writes, broken) = desk.close();
         for limit in broken {

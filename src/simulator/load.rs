@@ -230,6 +230,11 @@ async fn send(shared: Arc<Shared>) -> Vec<Outcome> {
     outcomes
 }
 
+/// What one event of a load looks like.
+pub fn body(product: &str, sku: &str, at: Timestamp) -> Vec<u8> {
+    serde_json::to_vec(&StockUpdated::new(product, sku, 50, -1, at, Reason::Sold)).unwrap_or_default()
+}
+
 fn write_body(shared: &Shared, event: usize, planned: &Planned, body: &mut Vec<u8>) {
     let sku = shared.settings.skus.get(planned.sku).map_or("", Sku::as_str);
     // A microsecond apart: without an id it is the time that tells two equal sales from one sale told twice.

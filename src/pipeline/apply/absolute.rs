@@ -170,7 +170,7 @@ impl Applying {
         let change = Change { on_hand: difference.saturating_mul(units), ..Change::default() };
         match self.working.post(tx, (product, location), change, cause) {
             Ok(movement) => outcome.movements.push(movement),
-            Err(error) => outcome.failed = Some(error.to_string()),
+            Err(error) => outcome.failed = Some(error.into()),
         }
         self.expect(logged, id, OwnChange::By(difference), seen.at);
         Ok(())

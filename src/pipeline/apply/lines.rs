@@ -31,7 +31,7 @@ impl Applying {
             // Also when its mapping came only now.
             let waited = || logged.parked && self.book.waiting_since(key, &fact.line_key).is_some();
             if logged.initial && (self.book.is_new(key) || waited()) {
-                past = self.first_look(logged, key, listing);
+                past = first_look(key.ordered_at(), self.working.listed_since(listing), &logged.connection);
             } else if let Some(since) = self.book.waiting_since(key, &fact.line_key) {
                 past = Past::Before(since.min(at));
             }
@@ -64,16 +64,6 @@ impl Applying {
         Ok(())
     }
 
-    /// The first look at an account's past finds history, but for what was surely ordered since the listing is ours to tell: a first
-    /// look that comes late, or fails for a day, must not swallow what was sold meanwhile.
-    fn first_look(&self, logged: &Logged, key: &OrderKey, listing: ListingId) -> Past {
-        let ordered = key.ordered_at().map(|at| at.plus(logged.connection.policy.clock_tolerance));
-        match (ordered, self.working.listed_since(listing)) {
-            (Some(at), Some(since)) if at >= since => Past::AllBeforeCount(at),
-            _ => Past::All,
-        }
-    }
-
     /// Whether something of this time is in the last count of the line's product, its opening included.
     fn before_its_count(&self, place: LinePlace, at: Timestamp) -> bool {
         let counted = self.book.row(place).product_id.and_then(|product| self.counted.get(&product));
@@ -87,7 +77,7 @@ impl Applying {
                 self.book.historic(place, implied);
                 outcome.note = Some("history: it is older than the product's count, so it was recorded without moving stock");
             }
-            Err(error) => outcome.failed = Some(error.to_string()),
+            Err(error) => outcome.failed = Some(error.into()),
         }
     }
 
@@ -154,7 +144,7 @@ impl Applying {
         match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
             Ok(Some(movement)) => outcome.movements.push(movement),
             Ok(None) => {}
-            Err(error) => outcome.failed = Some(error.to_string()),
+            Err(error) => outcome.failed = Some(error),
         }
         Ok(())
     }
@@ -203,7 +193,7 @@ impl Applying {
             match posting::post_line(tx, &mut self.working, &mut self.book, line, cause) {
                 Ok(Some(movement)) => outcome.movements.push(movement),
                 Ok(None) => {}
-                Err(error) => outcome.failed = Some(error.to_string()),
+                Err(error) => outcome.failed = Some(error),
             }
         }
         Ok(())
@@ -221,6 +211,7 @@ impl Applying {
 }
 
 /// What of a line's past is in the count of its product.
+#[derive(Debug, PartialEq)]
 enum Past {
     None,
     /// All of it: the connection's first look at its past.
@@ -229,6 +220,14 @@ enum Past {
     AllBeforeCount(Timestamp),
     /// What was known of it while it waited since then for its mapping, if the count is later.
     Before(Timestamp),
+}
+
+/// The first look at an account's past finds history, but for what was surely ordered since the listing is ours to tell: a first look
+/// that comes late, or fails for a day, must not swallow what was sold meanwhile. What another feed told of stays history.
+fn first_look(ordered: Option<Timestamp>, listed_since: Option<Timestamp>, connection: &Connection) -> Past {
+    let (Some(ordered), Some(since)) = (ordered, listed_since) else { return Past::All };
+    let at = ordered.plus(connection.policy.clock_tolerance);
+    if at < since || connection.is_historic(Some(ordered)) { Past::All } else { Past::AllBeforeCount(at) }
 }
 
 /// When a fact happened; where nobody says, when it came in.
@@ -240,5 +239,28 @@ fn sale_type(connection: &Connection) -> &'static str {
     match connection.kind {
         Kind::Api | Kind::Polling => "marketplace_sale",
         Kind::Storefront | Kind::Manual => "sale",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::marketplaces::catalogue::Catalogue;
+    use crate::marketplaces::declared::sample;
+
+    #[test]
+    fn the_first_look_finds_history_and_what_was_ordered_under_our_eyes() {
+        let at = Timestamp::from_seconds;
+        let mut connection = sample::connection(Catalogue::built_in().get("ozon").unwrap());
+        let look = |ordered: Option<i64>, listed: Option<i64>, connection: &Connection| {
+            first_look(ordered.map(at), listed.map(at), connection)
+        };
+        assert_eq!(look(None, Some(100), &connection), Past::All, "nobody says when it was ordered");
+        assert_eq!(look(Some(200), None, &connection), Past::All);
+        assert_eq!(look(Some(97), Some(100), &connection), Past::All);
+        assert_eq!(look(Some(98), Some(100), &connection), Past::AllBeforeCount(at(100)), "within what clocks may differ");
+        connection.feed_since = at(150);
+        assert_eq!(look(Some(140), Some(100), &connection), Past::All, "the feed of then has told of it");
+        assert_eq!(look(Some(150), Some(100), &connection), Past::AllBeforeCount(at(152)));
     }
 }

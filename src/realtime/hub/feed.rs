@@ -148,8 +148,15 @@ impl State {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let Wire::Socket(socket) = &conn.wire else { return !conn.pending.is_empty() };
         while !conn.pending.is_empty() {
-            match socket.try_write(&conn.pending) {
+            // Straight to the socket: nearly always it takes everything, and tokio's record of whether it would is memory to fetch.
+            let written = match socket2::SockRef::from(&**socket).send(&conn.pending) {
+                // That record must learn of it, or nobody is woken when there is room again.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => socket.try_write(&conn.pending),
+                written => written,
+            };
+            match written {
                 Ok(written) if written > 0 => conn.pending.advance(written),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     conn.pending_since.get_or_insert(now);
                     // Its task must now wait for the socket to be writable.

@@ -59,6 +59,8 @@ impl Luck {
 
 pub struct Desk<'a> {
     pub now: Timestamp,
+    /// When the call came in: limits are held against that, also where it takes effect later.
+    arrived: Timestamp,
     shop: &'a mut Shop,
     luck: &'a Luck,
     dice: Dice,
@@ -67,8 +69,8 @@ pub struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    pub(in crate::simulator) fn new(shop: &'a mut Shop, luck: &'a Luck, now: Timestamp) -> Self {
-        Self { now, shop, luck, dice: Dice::new(luck.seed), writes: Vec::new(), breaches: Vec::new() }
+    pub(in crate::simulator) fn new(shop: &'a mut Shop, luck: &'a Luck, arrived: Timestamp, now: Timestamp) -> Self {
+        Self { now, arrived, shop, luck, dice: Dice::new(luck.seed), writes: Vec::new(), breaches: Vec::new() }
     }
 
     /// What became of each quantity, and the limits per thing that were broken.
@@ -166,12 +168,13 @@ impl<'a> Desk<'a> {
     /// `false`, and a breach, where this thing was told a quantity less than `gap` ago.
     pub fn rested(&mut self, limit: &'static str, thing: &str, gap: Duration) -> bool {
         let gap = gap / self.shop.hurry.max(1);
-        let told = self.shop.memory.told.get(thing);
-        let rested = told.is_none_or(|told| self.now.since(*told) >= gap);
+        let (told, arrived) = (self.shop.memory.told.get(thing).copied(), self.arrived);
+        // One that takes effect late came before what was told in the meantime.
+        let rested = told.is_none_or(|told| arrived < told || arrived.since(told) >= gap);
         if !rested {
             self.breaches.push(limit);
         } else if !self.luck.pretend {
-            self.shop.memory.told.insert(thing.to_owned(), self.now);
+            self.shop.memory.told.insert(thing.to_owned(), told.map_or(arrived, |told| told.max(arrived)));
         }
         rested
     }

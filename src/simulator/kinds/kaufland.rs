@@ -114,6 +114,10 @@ impl Dialect for Kaufland {
     }
 
     fn answer(&self, route: &'static str, call: &Call, desk: &mut Desk<'_>) -> Say {
+        // Units are asked for and told per storefront.
+        if matches!(route, BULK | SET | LIST | ONE) && call.query("storefront") != Some(&desk.account().text("storefront")) {
+            return error(400, "storefront: is required");
+        }
         match route {
             BULK => bulk(&call.json(), desk),
             SET => {

@@ -9,12 +9,15 @@ import { act, card, choice, empty, grid, h, head, num, stat, table } from "../ui
 
 export const title = "Analytics";
 
+/** Products of the list of best sellers. */
+const BEST = 100;
+
 const SPANS = { 7: "7 days", 30: "30 days", 90: "90 days" };
 
 export async function load({ query, signal }) {
   const days = SPANS[query.get("days")] ? Number(query.get("days")) : 30;
   const span = { from: utcDay(days - 1), to: utcDay() };
-  const [daily, bySku] = await Promise.all([get("/v1/admin/analytics", { ...span, group_by: "day,marketplace" }, { signal }), get("/v1/admin/analytics", { ...span, group_by: "sku" }, { signal })]);
+  const [daily, bySku] = await Promise.all([get("/v1/admin/analytics", { ...span, group_by: "day,marketplace" }, { signal }), get("/v1/admin/analytics", { ...span, group_by: "sku", top: BEST, only: "sales" }, { signal })]);
   return { days, span, daily, bySku };
 }
 

@@ -17,7 +17,7 @@ const FEED = 8;
 export async function load({ signal }) {
   const today = utcDay();
   const [sales, movements, places, metrics, todo, out, low] = await Promise.all([
-    get("/v1/admin/analytics", { from: today, to: today, group_by: "marketplace" }, { signal }),
+    get("/v1/admin/analytics", { from: today, to: today, group_by: "marketplace", only: "sales" }, { signal }),
     get("/v1/admin/movements", { limit: FEED }, { signal }),
     get("/v1/admin/marketplaces", {}, { signal }),
     readMetrics(signal),

@@ -38,6 +38,11 @@ fn check(schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
     if schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
         fault(format!("{value} is none of {}", schema["enum"]));
     }
+    // `2026-11-26T07:30:00Z`: some take no fractions.
+    let whole = |text: &str| text.len() == 20 && stockhub::domain::time::Timestamp::parse_rfc3339(text).is_some();
+    if schema["format"] == "whole-seconds" && !value.as_str().is_some_and(whole) {
+        fault(format!("{value} is no time in whole seconds"));
+    }
     match value {
         Value::Array(items) => {
             let count = i64::try_from(items.len()).unwrap();
@@ -66,14 +71,16 @@ fn check(schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
 
 #[test]
 fn the_checker_sees_what_is_wrong() {
-    let schema = serde_json::json!({"type": "object", "properties": {"a": {"type": "integer", "maximum": 5}, "l": {"type": "array",
+    let schema = serde_json::json!({"type": "object", "properties": {"a": {"type": "integer", "maximum": 5},
+        "t": {"type": "string", "format": "whole-seconds"}, "l": {"type": "array",
         "items": {"type": "string"}, "minItems": 1}}, "required": ["a"]});
     let wrong = |value: Value| faults(&schema, &value);
-    assert!(wrong(serde_json::json!({"a": 5, "l": ["x"]})).is_empty());
+    assert!(wrong(serde_json::json!({"a": 5, "l": ["x"], "t": "2026-11-26T07:30:00Z"})).is_empty());
     for bad in [
         serde_json::json!({}),
         serde_json::json!({"a": 6}),
         serde_json::json!({"a": "5"}),
+        serde_json::json!({"a": 5, "t": "2026-11-26T07:30:00.5Z"}),
         serde_json::json!({"a": 1, "b": 1}),
         serde_json::json!({"a": 1, "l": []}),
         serde_json::json!({"a": 1, "l": [1]}),

@@ -3,22 +3,33 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
+use stockhub::clock::Clock;
+use stockhub::domain::time::Timestamp;
+use stockhub::pipeline::silence::{ListenForSilence, Patience};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::database::TestDatabase;
 use crate::support::hub::{Hub, Plan, TOKEN as OLD};
 use crate::support::webhook::{mac, plain, stamped, standard};
 
 /// `uzum` tells orders and `own` changes of its own number, both under two live secrets; `seen` tells absolute numbers.
-async fn start() -> Hub {
+fn marketplaces() -> String {
     let marketplace = |code: &str, feed: &str| {
         format!(
             "[[marketplaces]]\ncode = \"{code}\"\nadapter = \"generic\"\nstock_feed = \"{feed}\"\n\
              [marketplaces.secrets]\nwebhook_secret = [\"env:T_SECRET\", \"env:T_TOKEN\"]\n[marketplaces.policy]\npush_enabled = false\n"
         )
     };
-    let marketplaces = marketplace("uzum", "orders") + &marketplace("own", "delta") + &marketplace("seen", "absolute");
-    let hub = Hub::with(Plan { shops: vec![], marketplaces, ..Plan::default() }).await;
+    marketplace("uzum", "orders") + &marketplace("own", "delta") + &marketplace("seen", "absolute")
+}
+
+async fn start() -> Hub {
+    listed(Hub::with(Plan { shops: vec![], marketplaces: marketplaces(), ..Plan::default() }).await).await
+}
+
+async fn listed(hub: Hub) -> Hub {
     for code in ["uzum", "own", "seen"] {
         let body = json!({"marketplace": code, "sku": "PHONE-001", "marketplace_product_id": format!("{code}-1")});
         assert_eq!(hub.admin("POST", "/v1/admin/listings", Some(body)).await.status, 201);
@@ -96,6 +107,68 @@ async fn numbers_at_the_edge() {
     assert!(wrong.is_empty(), "B23, B24:\n{}", wrong.join("\n"));
     assert_eq!(hub.available("PHONE-001").await, 50, "none of it moved anything");
     hub.stop().await;
+}
+
+/// Sets a number in the database itself: no door lets one in that is so far out.
+async fn plant(database: &TestDatabase, on_hand: i64) {
+    let sql = sqlx::AssertSqlSafe(format!("UPDATE inventory SET on_hand = {on_hand}"));
+    let changed = if database.is_sqlite() {
+        let mut conn = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
+        sqlx::query(sql).execute(&mut conn).await.unwrap().rows_affected()
+    } else {
+        let mut conn = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        sqlx::query(sql).execute(&mut conn).await.unwrap().rows_affected()
+    };
+    assert_eq!(changed, 1);
+}
+
+/// B26: a sum beyond 64 bits is no sum: the event waits for somebody, and counts once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_beyond_all_numbers() {
+    let hub = start().await;
+    plant(&hub.database, i64::MIN + 10).await;
+    let row = hub.delivered("uzum", &order("b26", "order.created", 20)).await;
+    assert_eq!((&row["status"], &row["error_code"]), (&json!("failed"), &json!("arithmetic-overflow")), "B26: {row}");
+    let row = hub.delivered("uzum", &order("b26-next", "order.created", 4)).await;
+    assert_eq!(row["status"], "processed", "B26, the next one is not held up: {row}");
+    plant(&hub.database, 50).await;
+    let failed = hub.log_rows().await.into_iter().find(|row| row["status"] == "failed").expect("the failed one");
+    let id = failed["id"].as_str().unwrap();
+    let answer = hub.admin("POST", &format!("/v1/admin/webhooks/{id}/replay"), None).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    hub.until("the replayed one counts", async || hub.available("PHONE-001").await == 30).await;
+    hub.stop().await;
+}
+
+/// Who normally sends and has stopped is missed, also across a restart, and the alert ends with the next webhook.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fell_silent() {
+    let clock = Clock::manual(Timestamp::from_seconds(1_800_000_000));
+    let plan = || Plan { shops: vec![], marketplaces: marketplaces(), clock: clock.clone(), ..Plan::default() };
+    let patience = Patience { factor: 20, at_least: Duration::from_secs(600) };
+    let listen = async |hub: &Hub| hub.context.writer.run_patiently(ListenForSilence(patience)).await.unwrap();
+    let hub = listed(Hub::with(plan()).await).await;
+    for n in 0..30 {
+        hub.delivered("uzum", &order(&format!("s{n}"), "order.created", 1)).await;
+        clock.advance(Duration::from_secs(60));
+    }
+    listen(&hub).await;
+    assert_eq!(silences(&hub).await, Vec::<String>::new(), "a minute is usual");
+    let database = hub.stop().await;
+    clock.advance(Duration::from_secs(1_500));
+    let hub = Hub::on(database, plan()).await;
+    listen(&hub).await;
+    assert_eq!(silences(&hub).await, ["uzum: no webhook for 26 minutes, which is unusual for it"], "and `own` never sent one");
+    hub.delivered("uzum", &order("back", "order.created", 1)).await;
+    listen(&hub).await;
+    assert_eq!(silences(&hub).await, Vec::<String>::new());
+    hub.stop().await;
+}
+
+async fn silences(hub: &Hub) -> Vec<String> {
+    let alerts = hub.get("/v1/admin/alerts?state=open").await;
+    let of = alerts["items"].as_array().expect("a list").iter().filter(|alert| alert["kind"] == "webhook-silence");
+    of.map(|alert| alert["message"].as_str().unwrap().to_owned()).collect()
 }
 
 /// B32 to B35: what comes without an id, too early, too late, or back from ourselves.

@@ -39,13 +39,13 @@ fn rows(rows: &[(u64, i64)]) -> Value {
 fn a_batch_is_a_207_with_a_status_for_each() {
     let mut seller = Seller::new();
     seller.0.luck.poison = vec!["C".into()];
-    let say = seller.call("POST", "/v2/units/bulk", rows(&[(1, 3), (9, 1), (3, 1), (2, -1)]));
+    let say = seller.call("POST", "/v2/units/bulk?storefront=de", rows(&[(1, 3), (9, 1), (3, 1), (2, -1)]));
     assert_eq!(say.status, 207);
     let codes: Vec<_> =
         say.body.as_ref().unwrap()["data"].as_array().unwrap().iter().map(|row| row["status_code"].as_u64().unwrap()).collect();
     assert_eq!(codes, [200, 404, 400, 400]);
     assert_eq!((seller.0.shop.shown("A"), seller.0.shop.shown("C")), (3, 9));
-    let twice = seller.call("POST", "/v2/units/bulk", rows(&[(1, 1), (2, 1), (1, 2)]));
+    let twice = seller.call("POST", "/v2/units/bulk?storefront=de", rows(&[(1, 1), (2, 1), (1, 2)]));
     assert_eq!((twice.status, seller.0.shop.shown("A"), seller.0.shop.shown("B")), (400, 3, 7));
     assert_eq!(seller.call("PATCH", "/v2/units/3500000002?storefront=de", json!({ "amount": 4 })).status, 200);
     assert_eq!(seller.0.shop.shown("B"), 4);
@@ -56,9 +56,9 @@ fn every_request_is_signed() {
     let mut seller = Seller::new();
     assert_eq!(seller.get("/v2/status/ping")["data"]["message"], "pong");
     let body = rows(&[(1, 1)]).to_string();
-    seller.call("POST", "/v2/units/bulk", rows(&[(1, 3)]));
+    seller.call("POST", "/v2/units/bulk?storefront=de", rows(&[(1, 3)]));
     // The signature of another body, then of another time.
-    assert_eq!(seller.0.call_bytes("POST", "/v2/units/bulk", body.into_bytes()).status, 401);
+    assert_eq!(seller.0.call_bytes("POST", "/v2/units/bulk?storefront=de", body.into_bytes()).status, 401);
     seller.0.wait_seconds(301);
     assert_eq!(seller.0.call("GET", "/v2/units", Value::Null).status, 401);
     assert_eq!(seller.0.shop.shown("A"), 3);
@@ -67,7 +67,8 @@ fn every_request_is_signed() {
 #[test]
 fn units_and_order_units_come_page_by_page() {
     let mut seller = Seller::new();
-    let page = seller.get("/v2/units?limit=2&offset=2");
+    assert_eq!(seller.call("GET", "/v2/units?limit=2&offset=2", Value::Null).status, 400, "of which storefront?");
+    let page = seller.get("/v2/units?storefront=de&limit=2&offset=2");
     assert_eq!((&page["data"][0]["id_offer"], &page["pagination"]["total"]), (&json!("C"), &json!(3)));
     let order = seller.0.sell("A", 3).order_id;
     seller.0.wait_seconds(10);

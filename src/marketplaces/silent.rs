@@ -1,4 +1,5 @@
-//! Channels that only people can change (OLX, the telephone): a push becomes a task, orders are typed in.
+//! Channels with no API to talk to. `manual`: only people can change it (OLX, the telephone), so a push becomes a task and orders
+//! are typed in. `storefront`: the own shop, whose shoppers learn the stock by broadcast and whose orders come through our API.
 
 use super::call::AccessToken;
 use super::{
@@ -6,38 +7,44 @@ use super::{
     Refs, Request, Scheme, StockFeed, Told, Traits, Unreadable, Verdict,
 };
 
-/// Why nothing is sent.
-const WHY: &str = "a manual channel is changed by people";
+pub struct Silent {
+    id: &'static str,
+    traits: Traits,
+    /// Why nothing is sent.
+    why: &'static str,
+}
 
-pub struct Manual(Traits);
+impl Silent {
+    pub fn manual() -> Self {
+        let traits = Self::traits_of(Kind::Manual, StockFeed::None, PushStyle::Task);
+        Self { id: "manual", traits, why: "a manual channel is changed by people" }
+    }
 
-impl Manual {
-    pub fn new() -> Self {
-        Self(Traits {
-            kind: Kind::Manual,
-            stock_feed: StockFeed::None,
-            push: PushStyle::Task,
+    pub fn storefront() -> Self {
+        let traits = Self::traits_of(Kind::Storefront, StockFeed::Orders, PushStyle::Nothing);
+        Self { id: "storefront", traits, why: "the own storefront is broadcast to, not pushed" }
+    }
+
+    fn traits_of(kind: Kind, stock_feed: StockFeed, push: PushStyle) -> Traits {
+        Traits {
+            kind,
+            stock_feed,
+            push,
             own_sales_decrement: false,
             own_cancel_restock: Some(false),
             batch_max: 1,
             ..Traits::plain()
-        })
+        }
     }
 }
 
-impl Default for Manual {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Adapter for Manual {
+impl Adapter for Silent {
     fn id(&self) -> &'static str {
-        "manual"
+        self.id
     }
 
     fn traits(&self) -> &Traits {
-        &self.0
+        &self.traits
     }
 
     fn about(&self) -> About {
@@ -77,11 +84,11 @@ impl Adapter for Manual {
     }
 
     fn push(&self, _: &Connection, _: &Moment, _: &[PushItem]) -> Result<Call, Unreadable> {
-        Err(Unreadable::new("no-push", WHY))
+        Err(Unreadable::new("no-push", self.why))
     }
 
     fn read_push(&self, _: &[PushItem], _: &Answer) -> Pushed {
-        Pushed::Whole(Outcome::Permanent { code: None, message: WHY.into() })
+        Pushed::Whole(Outcome::Permanent { code: None, message: self.why.into() })
     }
 
     fn ask(&self, _: &Connection, _: &Moment, _: &Ask) -> Result<Call, Unreadable> {
