@@ -3,6 +3,7 @@
 mod adapters;
 mod backup;
 mod demo;
+mod examples;
 mod explain;
 mod hub;
 mod output;
@@ -19,7 +20,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::settings::{Env, Settings};
 use output::{err, out};
@@ -125,7 +126,8 @@ enum Command {
 }
 
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let read = examples::with_examples(Arguments::command()).try_get_matches_from(arguments);
+    let arguments = match read.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version come this way too; they are no errors. A closed pipe is nobody's fault.
@@ -166,7 +168,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Backup(arguments) => with_settings(&files, move |settings| backup::backup(settings, arguments)).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut <Arguments as clap::CommandFactory>::command(), "stockhub", &mut script);
+            clap_complete::generate(shell, &mut Arguments::command(), "stockhub", &mut script);
             out(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }

@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_optional, row};
 use super::error::DbError;
+use super::span::Ids;
 use super::sql::{Rows, statements};
 use crate::domain::ids::{ListingId, MarketplaceId, MovementId};
 use crate::domain::time::Timestamp;
@@ -28,7 +29,7 @@ statements! {
     RUNS_PAGE = both("SELECT s.id, m.code AS marketplace, s.kind, s.trigger_type, s.status, s.dry_run, s.counts, s.result, s.api_calls, \
             s.error_message, s.actor, s.resume_at, s.started_at, s.finished_at, s.duration_ms \
         FROM sync_logs s JOIN marketplaces m ON m.id = s.marketplace_id \
-        WHERE s.id < $1 AND ($2 = '' OR m.code = $2) AND ($3 = '' OR s.kind = $3) ORDER BY s.id DESC LIMIT $4");
+        WHERE s.id < $1 AND s.id >= $5 AND ($2 = '' OR m.code = $2) AND ($3 = '' OR s.kind = $3) ORDER BY s.id DESC LIMIT $4");
     // The newest of a kind that did something, or is about to.
     RUN_LAST = both("SELECT id, status, started_at FROM sync_logs WHERE marketplace_id = $1 AND kind = $2 AND status <> 'failed' \
         AND dry_run = FALSE AND trigger_type = $3 ORDER BY id DESC LIMIT 1");
@@ -209,14 +210,8 @@ pub async fn get(conn: &mut Conn<'_>, id: Uuid) -> Result<Option<RunView>, DbErr
 }
 
 /// Newest first; an empty marketplace or kind means any.
-pub async fn page(
-    conn: &mut Conn<'_>,
-    marketplace: &str,
-    kind: &str,
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<RunView>, DbError> {
-    fetch_all!(conn, RUNS_PAGE, RunView, before.unwrap_or(Uuid::max()), marketplace, kind, limit)
+pub async fn page(conn: &mut Conn<'_>, marketplace: &str, kind: &str, ids: Ids, limit: i64) -> Result<Vec<RunView>, DbError> {
+    fetch_all!(conn, RUNS_PAGE, RunView, ids.before, marketplace, kind, limit, ids.from)
 }
 
 row! {

@@ -20,6 +20,7 @@ use crate::pipeline::writer::Command;
 use crate::pipeline::{CommandError, Tx};
 
 list_params!(AlertParams {
+    #[param(inline)]
     state: AlertState,
     /// Like low-stock, marketplace-degraded.
     kind: String,

@@ -37,6 +37,7 @@ pub(super) struct AnalyticsParams {
     #[param(minimum = 1, maximum = 500)]
     top: Option<i64>,
     /// `sales`: the rows and totals alone, without calls, deliveries and the rest.
+    #[param(inline)]
     only: Option<Only>,
 }
 

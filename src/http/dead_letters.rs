@@ -21,6 +21,7 @@ use crate::pipeline::dead_letters::{Decide, Verdict};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DeadLetterParams {
+    #[param(inline)]
     kind: Option<Kind>,
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,

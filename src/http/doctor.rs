@@ -18,7 +18,7 @@ pub(super) struct DoctorShape {
     checks: Value,
 }
 
-#[utoipa::path(post, path = "/v1/admin/marketplaces/{code}/doctor", tag = "sync", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/marketplaces/{code}/doctor", tag = "sync", params(("code" = String, Path)), security(("token" = [])),
     responses((status = 200, body = DoctorShape), (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 404, description = "no such marketplace"), (status = 409, description = "it could not be looked at"),
         (status = 503, description = "try again")))]

@@ -40,7 +40,7 @@ pub(super) async fn ready(request: HttpRequest, ctx: web::Data<Context>) -> Resu
     Ok(HttpResponse::Ok().json(json!({"status": "ready", "writer_waiting": ctx.writer.waiting(), "canary_ms": canary_ms})))
 }
 
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus text", content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "Prometheus text", content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(ctx: web::Data<Context>) -> HttpResponse {
     let state = ask!(
         ctx,

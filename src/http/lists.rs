@@ -143,6 +143,7 @@ pub(super) async fn movements(
 }
 
 list_params!(WebhookParams {
+    #[param(inline)]
     status: WebhookStatus,
     marketplace: String,
     event_type: String,

@@ -57,7 +57,11 @@ impl From<OversellView> for OversellShape {
     }
 }
 
-list_params!(OversellParams { state: CaseState, sku: String });
+list_params!(OversellParams {
+    #[param(inline)]
+    state: CaseState,
+    sku: String,
+});
 
 #[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -133,8 +133,10 @@ pub(super) struct ProductParams {
     /// Only products whose SKU or name holds this text.
     q: Option<String>,
     /// Only products whose stock is in this state.
+    #[param(inline)]
     stock: Option<StockState>,
     /// `listings`: with what each marketplace shows.
+    #[param(inline)]
     include: Option<Include>,
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,

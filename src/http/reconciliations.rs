@@ -12,7 +12,8 @@ use super::auth::{Role, require};
 use super::csv;
 use super::extract::{Body, MaybeBody, Operator, Params};
 use super::problem::Problem;
-use super::sync::{connection, one, only_words, runs};
+use super::sync::{Runs, connection, one, only_words};
+use super::table::{self, list_params};
 use super::write::{Write, write};
 use crate::ask;
 use crate::context::Context;
@@ -62,18 +63,10 @@ pub(super) async fn start(
     Ok(answer)
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ReconciliationParams {
-    marketplace: Option<String>,
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
-    cursor: Option<String>,
-}
+list_params!(ReconciliationParams { marketplace: String });
 
 #[utoipa::path(get, path = "/v1/admin/reconciliations", tag = "sync", params(ReconciliationParams), security(("token" = [])),
-    responses((status = 200, description = "newest first, without their items", body = Object), (status = 401, description = "no token"),
+    responses((status = 200, description = "newest first, without their items; all of it with `Accept: text/csv`", body = Object), (status = 401, description = "no token"),
         (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
 pub(super) async fn list(
     request: HttpRequest,
@@ -81,7 +74,9 @@ pub(super) async fn list(
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    runs(&ctx, params.0.marketplace, Kind::Reconciliation.as_str(), params.0.limit, params.0.cursor.as_deref()).await
+    let window = params.0.window()?;
+    let runs = Runs { marketplace: params.0.marketplace.unwrap_or_default(), kind: Kind::Reconciliation.as_str() };
+    table::answer(&request, &ctx, runs, window).await
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -165,7 +160,7 @@ fn shape(run: RunView, items: Vec<ItemView>) -> ReconciliationShape {
     }
 }
 
-#[utoipa::path(get, path = "/v1/admin/reconciliations/{id}", tag = "sync", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/admin/reconciliations/{id}", tag = "sync", params(("id" = String, Path)), security(("token" = [])),
     responses((status = 200, description = "with its items; those alone as CSV (`Accept: text/csv`)",
             content((ReconciliationShape = "application/json"), (String = "text/csv"))),
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 404, description = "no such run"),
@@ -234,7 +229,7 @@ impl From<ApproveError> for Problem {
     }
 }
 
-#[utoipa::path(post, path = "/v1/admin/reconciliations/{id}/approve", tag = "sync", request_body = ApproveShape, security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/reconciliations/{id}/approve", tag = "sync", params(("id" = String, Path)), request_body = ApproveShape, security(("token" = [])),
     responses((status = 200, description = "what became of each", body = Object), (status = 400, description = "no JSON"),
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 404, description = "no such run"),
         (status = 409, description = "nothing waits for a decision"), (status = 413, description = "too large"),

@@ -10,14 +10,17 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::auth::{Role, require};
+use super::described::Looked;
 use super::extract::{Body, Operator, Params};
-use super::page::{self, Page};
+use super::page::Page;
 use super::problem::{FieldError, Problem};
+use super::table::{self, Source, list_params};
 use super::write::{Write, write};
 use crate::ask;
 use crate::context::Context;
 use crate::db::observations::{self, ListingPlace};
 use crate::db::sync::{self, RunView};
+use crate::db::{Conn, DbError, Ids};
 use crate::domain::ids::ListingId;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
@@ -97,16 +100,11 @@ pub(super) fn connection(ctx: &Context, code: &str) -> Result<Arc<Connection>, P
     ctx.kit.registry.by_code(code).ok_or_else(|| Problem::field("/marketplace", "there is no marketplace of that code"))
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct RunParams {
-    marketplace: Option<String>,
-    kind: Option<RunKind>,
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
-    cursor: Option<String>,
-}
+list_params!(RunParams {
+    marketplace: String,
+    #[param(inline)]
+    kind: RunKind,
+});
 
 #[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -159,7 +157,7 @@ pub(super) struct RunShape {
     resume_at: Option<Timestamp>,
     error: Option<String>,
     /// What came out, where a run has more than counts.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     result: Option<Value>,
 }
 
@@ -186,41 +184,60 @@ impl From<RunView> for RunShape {
     }
 }
 
+/// Runs of a marketplace and a kind; empty: any.
+pub(super) struct Runs {
+    pub marketplace: String,
+    pub kind: &'static str,
+}
+
+impl Source for Runs {
+    type Row = RunView;
+    type Shape = RunShape;
+    const NAME: &'static str = "sync-logs";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "marketplace",
+        "kind",
+        "status",
+        "trigger_type",
+        "dry_run",
+        "counts",
+        "api_calls",
+        "actor",
+        "started_at",
+        "finished_at",
+        "duration_ms",
+        "error",
+    ];
+
+    async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<RunView>, DbError> {
+        sync::page(conn, &self.marketplace, self.kind, ids, limit).await
+    }
+
+    fn id(row: &RunView) -> Uuid {
+        row.id
+    }
+
+    fn shape(row: RunView) -> RunShape {
+        RunShape::from(row)
+    }
+}
+
 #[utoipa::path(get, path = "/v1/admin/sync-logs", tag = "sync", params(RunParams), security(("token" = [])),
-    responses((status = 200, description = "newest first", body = Page<RunShape>), (status = 401, description = "no token"),
-        (status = 403, description = "another role"), (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
+    responses((status = 200, description = "newest first; all of it with `Accept: text/csv`", body = Page<RunShape>), Looked))]
 pub(super) async fn list(
     request: HttpRequest,
     params: Params<RunParams>,
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let kind = params.0.kind.map_or("", RunKind::as_str);
-    runs(&ctx, params.0.marketplace, kind, params.0.limit, params.0.cursor.as_deref()).await
+    let window = params.0.window()?;
+    let RunParams { marketplace, kind, .. } = params.0;
+    let runs = Runs { marketplace: marketplace.unwrap_or_default(), kind: kind.map_or("", RunKind::as_str) };
+    table::answer(&request, &ctx, runs, window).await
 }
 
-/// A page of runs.
-pub(super) async fn runs(
-    ctx: &Context,
-    marketplace: Option<String>,
-    kind: &'static str,
-    limit: Option<i64>,
-    cursor: Option<&str>,
-) -> Result<HttpResponse, Problem> {
-    let limit = page::limit(limit)?;
-    let before = page::cursor(cursor)?;
-    let code = marketplace.unwrap_or_default();
-    let rows = ask!(
-        ctx,
-        Vec<RunView>,
-        [code: String = code, kind: &'static str = kind, before: Option<Uuid> = before, limit: i64 = limit] |conn| {
-            sync::page(conn, &code, kind, before, limit + 1).await
-        }
-    )?;
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, |row| row.id, RunShape::from)))
-}
-
-#[utoipa::path(get, path = "/v1/admin/sync-logs/{id}", tag = "sync", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/admin/sync-logs/{id}", tag = "sync", params(("id" = String, Path)), security(("token" = [])),
     responses((status = 200, body = RunShape), (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 404, description = "no such run"), (status = 503, description = "try again")))]
 pub(super) async fn get(request: HttpRequest, id: web::Path<String>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
@@ -235,7 +252,7 @@ pub(super) async fn one(ctx: &Context, id: &str) -> Result<RunView, Problem> {
     ask!(ctx, Option<RunView>, [id: Uuid = id] |conn| sync::get(conn, id).await)?.ok_or_else(unknown)
 }
 
-#[utoipa::path(post, path = "/v1/admin/listings/{id}/refresh", tag = "sync", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/listings/{id}/refresh", tag = "sync", params(("id" = String, Path)), security(("token" = [])),
     responses((status = 200, description = "`listing`, what its marketplace shows (`remote`), `expected`, `wanted` and `checked_at`", body = Object),
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 404, description = "no such listing"),
         (status = 409, description = "its marketplace did not tell"), (status = 422, description = "its marketplace cannot be asked"),

@@ -24,6 +24,7 @@ use crate::pipeline::unmapped::{MapUnmapped, Mapped};
 #[into_params(parameter_in = Query)]
 pub(super) struct UnmappedParams {
     /// waiting (the default) or historic: recorded without moving stock.
+    #[param(inline)]
     state: Option<UnmappedState>,
     #[param(minimum = 1, maximum = 500)]
     limit: Option<i64>,

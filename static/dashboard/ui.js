@@ -110,11 +110,12 @@ export function row({ href, key, main, sub, side, actions, lead }) {
 }
 
 /** Columns: `[title, cell(item), {num, wide}]`. It scrolls sideways on its own, never the page. */
-export function table(label, columns, items, { key, instead } = {}) {
+/** `steady`: the columns keep their width whatever comes into them. */
+export function table(label, columns, items, { key, instead, steady = false } = {}) {
   if (!items.length && instead) return instead;
   const kind = (options) => (options?.num ? "right" : null);
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-    h("table", {},
+    h("table", { class: steady ? "steady" : null },
       h("thead", {}, h("tr", {}, columns.map(([title, , options]) => h("th", { scope: "col", class: kind(options) }, title)))),
       h("tbody", {}, items.map((item) => h("tr", { key: key?.(item) }, columns.map(([, cell, options]) => h("td", { class: kind(options) }, cell(item))))))));
 }

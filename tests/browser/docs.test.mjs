@@ -1,13 +1,15 @@
 // The book: its links lead somewhere, and what its quick start tells people to type does what it says.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { readdir, readFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { startHub, test } from "./lib.mjs";
+import { calm, eventually, hubBinary, openPage, startHub, test } from "./lib.mjs";
 
 const book = resolve(dirname(fileURLToPath(import.meta.url)), "../../docs/src");
 
@@ -47,3 +49,46 @@ test("docs: the quick start without a browser ends with 47 pieces, as it says", 
   assert.match(again, /"duplicate":true.* 200$/, "the same body again");
   assert.match(changed, / 401$/, "one byte more");
 });
+
+test("docs: the README's first real webhook, word for word: 50 pieces become 47 in a browser that is open", async (t) => {
+  const text = (await readFile(resolve(book, "../../README.md"), "utf8")).split("## A first real webhook")[1].split("\n## ")[0];
+  const [secrets, serve, products, sale] = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, body]) => body);
+  const folder = await mkdtemp(join(tmpdir(), "stockhub-readme-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const port = await freePort();
+  const env = { ...process.env, STOCKHUB__SERVER__BIND: `127.0.0.1:${port}` };
+  const here = (script) => script.replaceAll("http://127.0.0.1:8080", `http://127.0.0.1:${port}`);
+  const shell = async (script) => (await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here(script)], { cwd: folder, env, timeout: 20_000 })).stdout;
+  await shell(secrets);
+  // The only word that differs: the program is built already.
+  assert.match(serve, /cargo run --release -- serve --config hub\.toml\n$/);
+  const hub = spawn("bash", ["-euc", serve.replace("cargo run --release --", hubBinary)], { cwd: folder, env, stdio: "ignore", detached: true });
+  const ended = new Promise((done) => hub.on("exit", done));
+  t.after(async () => {
+    process.kill(-hub.pid, "SIGTERM");
+    await ended;
+  });
+  const url = `http://127.0.0.1:${port}`;
+  await eventually(async () => assert.equal((await fetch(`${url}/readyz`)).status, 200), { within: 30_000 });
+  const begun = Date.now();
+  await shell(products);
+  const page = await openPage(t, { url }, { path: "/store" });
+  const shows = (pieces) => page.waitForFunction((pieces) => [...document.querySelectorAll("h2")].find(({ textContent }) => textContent === "PHONE-001")?.closest("article, li, section")?.querySelector(".number")?.textContent === pieces, pieces);
+  await shows("50");
+  // The second terminal knows its names from the block before.
+  const said = await shell(`${products.split("\n").slice(0, 3).join("\n")}\n${sale}`);
+  assert.match(said, /"received":true.*"duplicate":false/);
+  assert.match(said, /"stock":47/);
+  await shows("47");
+  console.log(`from a hub that is ready to a page that changed: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+  await calm(page, { shift: 0.1 });
+});
+
+/** A port that nobody has now. */
+async function freePort() {
+  const server = createServer();
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address();
+  await new Promise((done) => server.close(done));
+  return port;
+}

@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const top = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-const binary = process.env.STOCKHUB_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(top, "target"), "debug/stockhub");
+export const hubBinary = process.env.STOCKHUB_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(top, "target"), "debug/stockhub");
 const shots = process.env.STOCKHUB_SHOTS;
 
 export const TOKEN = "browser-tests-admin-token-0123456789abcdef";
@@ -50,7 +50,7 @@ export async function eventually(check, { within = 15_000, every = 50 } = {}) {
  * it. Without `token` the hub has no admin yet, as at a first start.
  */
 export async function startHub(t, { marketplaces = "", settings = "", token = TOKEN, bind = "127.0.0.1:0", args = ["serve"], env: more = {} } = {}) {
-  assert.ok(existsSync(binary), `${binary} is missing: cargo build first, or name it in STOCKHUB_BIN`);
+  assert.ok(existsSync(hubBinary), `${hubBinary} is missing: cargo build first, or name it in STOCKHUB_BIN`);
   const folder = await mkdtemp(join(tmpdir(), "stockhub-browser-"));
   const auth = `${token ? 'bootstrap_admin_token = "env:T_ADMIN"\n' : ""}storefront_keys = ["env:T_STORE"]\n`;
   const config =
@@ -66,7 +66,7 @@ export async function startHub(t, { marketplaces = "", settings = "", token = TO
   /** Starts it; gives where it serves, which is said once more at every start. */
   const start = async () => {
     const before = (await said()).length;
-    child = spawn(binary, ["--config", join(folder, "hub.toml"), ...args], { cwd: folder, env, stdio: ["ignore", log.fd, log.fd] });
+    child = spawn(hubBinary, ["--config", join(folder, "hub.toml"), ...args], { cwd: folder, env, stdio: ["ignore", log.fd, log.fd] });
     ended = new Promise((done) => child.on("exit", done));
     return eventually(async () => {
       const text = (await said()).slice(before);

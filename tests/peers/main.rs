@@ -7,6 +7,7 @@
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the integration tests, which use the rest")]
 mod support;
+mod description;
 mod websocket;
 
 use std::path::Path;

@@ -57,9 +57,10 @@ function one(run, ctx) {
   const may = session.may("operator") && !going;
   return [
     head([market(run.marketplace), " ", badge(run.status)], { back: ["#/reconciliations", "Reconciliations"], sub: inWords(run, going, waiting), actions: [
-      items.length ? act("CSV", () => download(`/v1/admin/reconciliations/${run.id}`, `reconciliation-${run.marketplace}.csv`), { name: "file" }) : null,
       may && waiting.length && !run.dry_run ? act("Approve", () => approve(run, waiting, ctx), { name: "check", main: true }) : null,
       may && run.dry_run && counts.discrepancies ? act("Put these right", () => again(run), { main: true, name: "check" }) : null,
+      // Last, at the edge: what appears before it moves nothing.
+      act("CSV", () => download(`/v1/admin/reconciliations/${run.id}`, `reconciliation-${run.marketplace}.csv`), { name: "file" }),
     ] }),
     h("div", { class: "slot" }, going ? h("progress", { class: "progress", "aria-label": "Comparing" }) : null),
     run.error ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, run.error)) : null,
@@ -69,7 +70,7 @@ function one(run, ctx) {
       ["Product", (i) => (i.sku ? h("a", { href: productHref(i.sku, `/why?marketplace=${run.marketplace}`) }, i.sku) : h("span", { class: "mono" }, i.external_id))],
       ["Should show", (i) => num(i.local), { num: true }], ["Expected", (i) => num(i.expected), { num: true }], ["Shows", (i) => num(i.remote), { num: true }], ["Differs by", (i) => h("strong", { class: "num" }, signed(i.difference ?? 0)), { num: true }],
       ["Likely cause", (i) => words(i.cause)], ["Decision", (i) => [badge(i.decision, { tone: i.decision === "ask" ? "warn" : "calm", label: DECISIONS[i.decision] }), i.reason ? h("p", { class: "soft" }, i.reason) : null]],
-    ], items, { key: (i) => i.external_id ?? i.sku, instead: empty(going ? "Reading…" : "No differences", going ? "The marketplace is read page by page." : "Every number that could be compared is what it should be.", { name: going ? "clock" : "check" }) })),
+    ], items, { steady: true, key: (i) => i.external_id ?? i.sku, instead: empty(going ? "Reading…" : "No differences", going ? "The marketplace is read page by page." : "Every number that could be compared is what it should be.", { name: going ? "clock" : "check" }) })),
   ];
 }
 

@@ -1,8 +1,8 @@
 // Runs that read whole marketplaces: what they did, and one of them as it goes.
 
-import { get } from "../api.js";
+import { download, get } from "../api.js";
 import { count, milliseconds, words } from "../format.js";
-import { card, empty, facts, h, head, market, more, row, rows, stat, when, badge, problemBox } from "../ui.js";
+import { act, card, empty, facts, h, head, market, more, row, rows, stat, when, badge, problemBox } from "../ui.js";
 
 export const title = (data) => (data.run ? `${words(data.run.kind)} of ${data.run.marketplace}` : "Syncs");
 
@@ -19,7 +19,7 @@ export function view(data, ctx) {
   if (data.run) return one(data.run, ctx);
   const { page } = data;
   return [
-    head("Syncs", { sub: "Every run that reads a marketplace in bulk: the first population, the scheduled ones, those you asked for." }),
+    head("Syncs", { sub: "Every run that reads a marketplace in bulk: the first population, the scheduled ones, those you asked for.", actions: act("CSV", () => download("/v1/admin/sync-logs", "syncs.csv", { query: { marketplace: ctx.query.get("marketplace"), kind: ctx.query.get("kind") } }), { name: "file" }) }),
     card("", { flush: true }, page.items.length ? rows("Runs, newest first", page.items.map((run) => row({
       key: run.id, href: `#/syncs/${run.id}`, main: words(run.kind), sub: [market(run.marketplace), when(run.started_at), h("span", {}, `${count(run.api_calls)} calls`), run.error ? h("span", { class: "bad" }, run.error) : null], side: badge(run.status),
     }))) : empty("No run yet", "Start one on a marketplace’s page. Page views never call a marketplace; only runs and pushes do.", { name: "refresh" }), more(ctx, page)),

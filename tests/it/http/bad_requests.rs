@@ -1,5 +1,6 @@
 //! The catalogue of bad inputs, B69 to B84 (the admin's API; B93 to B101 are in `import`), and B85 to B91 (settings): what is
-//! answered, and that nothing was changed by it.
+//! answered, and that nothing was changed by it. Not here, because they cannot happen: B72 and B74 (writes may carry `If-Match` and
+//! `Idempotency-Key`, none has to), B91 and B92 (the hub serves no TLS of its own, and reads its settings at start only).
 
 use std::process::Stdio;
 

@@ -71,6 +71,35 @@ fn every_route_is_described() {
     }
 }
 
+/// What reads the description follows its references, and fills in what stands in braces.
+#[test]
+fn references_lead_somewhere_and_parameters_of_a_path_are_described() {
+    let document = document();
+    for reference in references(&document) {
+        let pointer = reference.strip_prefix('#').expect("a reference within the document");
+        assert!(document.pointer(pointer).is_some(), "{reference} is nowhere");
+    }
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        let wanted: BTreeSet<&str> = path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+        for (method, operation) in item.as_object().expect("operations") {
+            let all = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let described: BTreeSet<&str> = all.iter().filter(|p| p["in"] == "path").filter_map(|p| p["name"].as_str()).collect();
+            assert_eq!(described, wanted, "{method} {path}");
+        }
+    }
+}
+
+fn references(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(map) => {
+            let own = map.get("$ref").and_then(Value::as_str).map(str::to_owned);
+            own.into_iter().chain(map.values().flat_map(references)).collect()
+        }
+        Value::Array(list) => list.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn routes() -> BTreeSet<(String, String)> {
     let tables = [include_str!("../../../src/http/mod.rs"), include_str!("../../../src/realtime/mod.rs")];
     let mut routes = BTreeSet::new();
