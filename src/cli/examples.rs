@@ -22,6 +22,18 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("token revoke", &["stockhub token revoke 0196a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"]),
     ("user list", &["stockhub user list --json"]),
     ("user remove", &["stockhub user remove ann@example.com"]),
+    (
+        "products import",
+        &[
+            "stockhub products import stock.csv --dry-run",
+            "stockhub products import stock.csv",
+            "stockhub products export | stockhub products import -",
+        ],
+    ),
+    (
+        "listings import",
+        &["stockhub listings import listings.csv --dry-run", "stockhub listings export | stockhub listings import -"],
+    ),
     ("products export", &["stockhub products export > products.csv"]),
     ("listings export", &["stockhub listings export > listings.csv"]),
     ("webhook schemes", &["stockhub webhook schemes"]),

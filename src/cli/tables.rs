@@ -14,8 +14,6 @@ use crate::settings::Settings;
 #[derive(Subcommand)]
 pub(super) enum Tables {
     /// Take a CSV file: all of it or nothing
-    #[command(after_help = "Examples:\n  stockhub products import stock.csv --dry-run\n  stockhub products import stock.csv\n  \
-        stockhub products export | stockhub products import -")]
     Import {
         /// A file, or - for standard input
         file: PathBuf,
