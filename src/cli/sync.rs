@@ -58,15 +58,16 @@ pub(super) async fn sync(settings: Settings, arguments: SyncArguments) -> anyhow
         let SyncArguments { marketplace, sku, force, dry_run, json } = arguments;
         let mut body = json!({ "marketplace": marketplace, "force": force, "dry_run": dry_run });
         if !sku.is_empty() {
-            body["skus"] = json!(sku);
+            body["skus"] = json!(&sku);
         }
         let said = api.post("/v1/admin/sync", &body).await?;
-        let Some(id) = started(&said) else { return Ok(said.refused()) };
+        let Some(id) = started(&said) else { return refused(&api, &said, &marketplace).await };
         let run = follow(&api, &format!("/v1/admin/sync-logs/{id}"), &format!("reading {marketplace}"), json).await?;
         if json {
             out(&run.to_string());
         } else {
             tell_reading(&run);
+            tell_strangers(&run, &sku, &marketplace);
         }
         Ok(if run["status"] == "failed" { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     })
@@ -78,7 +79,7 @@ pub(super) async fn reconcile(settings: Settings, arguments: ReconcileArguments)
         let ReconcileArguments { marketplace, dry_run, json } = arguments;
         let body = json!({ "marketplace": marketplace, "dry_run": dry_run });
         let said = api.post("/v1/admin/reconciliations", &body).await?;
-        let Some(id) = started(&said) else { return Ok(said.refused()) };
+        let Some(id) = started(&said) else { return refused(&api, &said, &marketplace).await };
         let path = format!("/v1/admin/reconciliations/{id}");
         let run = follow(&api, &path, &format!("reconciling {marketplace}"), json).await?;
         if json {
@@ -102,7 +103,7 @@ pub(super) async fn doctor(settings: Settings, arguments: DoctorArguments) -> an
         for code in codes {
             let said = api.post(&format!("/v1/admin/marketplaces/{code}/doctor"), &json!({})).await?;
             if said.status != 200 {
-                return Ok(said.refused());
+                return refused(&api, &said, &code).await;
             }
             well &= said.body["checks"].as_array().into_iter().flatten().all(|check| check["status"] != "fail");
             if arguments.json {
@@ -114,6 +115,25 @@ pub(super) async fn doctor(settings: Settings, arguments: DoctorArguments) -> an
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
     .await
+}
+
+/// Why it was not taken, in words of the command line.
+async fn refused(api: &Api, said: &Said, marketplace: &str) -> anyhow::Result<ExitCode> {
+    let why = said.why().replace("/marketplace:", &format!("{marketplace}:")).replace("with force", "with --force");
+    err(&format!("error: {why}"));
+    let codes = codes(api).await?;
+    if !codes.iter().any(|code| code == marketplace) {
+        err(&format!("there is no marketplace {marketplace:?}; there are: {}", codes.join(", ")));
+    }
+    Ok(ExitCode::from(if matches!(said.status, 404 | 422) { 2 } else { 1 }))
+}
+
+/// Products that were named and are not listed there: somebody typed them wrong.
+fn tell_strangers(run: &Value, skus: &[String], marketplace: &str) {
+    let shown: Vec<&str> = run["result"].as_array().into_iter().flatten().filter_map(|one| one["sku"].as_str()).collect();
+    for sku in skus.iter().filter(|sku| !shown.contains(&sku.as_str())) {
+        err(&format!("{sku}: {marketplace} shows no number of it"));
+    }
 }
 
 /// The id of a run that was taken.
@@ -129,13 +149,15 @@ async fn codes(api: &Api) -> anyhow::Result<Vec<String>> {
     Ok(codes.collect())
 }
 
-/// How often a run is looked at.
+/// How often a run is looked at, and after how many looks a line is written where there is no terminal.
 const LOOK: Duration = Duration::from_millis(200);
+const LOOKS_PER_LINE: usize = 25;
 
 /// Follows a run to its end: a bar on a terminal, plain lines elsewhere, nothing beside JSON.
 async fn follow(api: &Api, path: &str, what: &str, quiet: bool) -> anyhow::Result<Value> {
     let shown = Shown::new(what, quiet);
     let mut last = String::new();
+    let mut looks = 0;
     loop {
         let said = api.get(path).await?;
         if said.status != 200 {
@@ -143,7 +165,11 @@ async fn follow(api: &Api, path: &str, what: &str, quiet: bool) -> anyhow::Resul
         }
         let run = said.body;
         let over = matches!(run["status"].as_str(), Some("succeeded" | "partial" | "failed"));
-        shown.update(&run, &mut last);
+        // What waits is said at once.
+        if looks % LOOKS_PER_LINE == 0 || over || run["resume_at"].is_string() || matches!(shown, Shown::Bar(_)) {
+            shown.update(&run, &mut last);
+        }
+        looks += 1;
         if over {
             shown.end();
             return Ok(run);
@@ -176,7 +202,7 @@ impl Shown {
         let counts = &run["counts"];
         let count = |name: &str| counts[name].as_u64().unwrap_or(0);
         let pages = run["api_calls"].as_u64().unwrap_or(0).max(count("pages"));
-        let waits = run["resume_at"].as_str().map(|at| format!(", goes on at {at}")).unwrap_or_default();
+        let waits = waits(run);
         match self {
             Self::Bar(bar) => {
                 bar.set_length(count("listings").max(count("checked")).max(count("matched")).max(1));
@@ -185,7 +211,8 @@ impl Shown {
                 bar.tick();
             }
             Self::Lines(what) => {
-                let line = format!("{what}: {} listings, {pages} calls{waits}", count("matched"));
+                let of = if count("listings") > 0 { format!(" of {}", count("listings")) } else { String::new() };
+                let line = format!("{what}: {}{of} listings, {pages} calls{waits}", count("matched"));
                 if line != *last {
                     err(&line);
                     *last = line;
@@ -199,6 +226,17 @@ impl Shown {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Why nothing happens at the moment, and until when.
+fn waits(run: &Value) -> String {
+    let Some(at) = run["resume_at"].as_str() else { return String::new() };
+    match run["counts"]["discrepancies"].as_i64() {
+        Some(differ @ 1..) => {
+            format!(", {differ} differ; they are looked at again at {at}, what differs only for a moment is left alone")
+        }
+        _ => format!(", goes on at {at}"),
     }
 }
 

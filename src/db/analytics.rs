@@ -22,15 +22,18 @@ statements! {
             ORDER BY (CASE WHEN $7 = TRUE THEN 0 - SUM(s.units) ELSE 0 END), 1, 2, 3, 4 LIMIT $6) AS g \
         LEFT JOIN marketplaces m ON m.id = g.marketplace_id LEFT JOIN products p ON p.id = g.product_id \
         ORDER BY (CASE WHEN $7 = TRUE THEN 0 - g.units ELSE 0 END), g.day, marketplace, sku, g.currency LIMIT $6");
-    CALLS = both("SELECT m.code AS marketplace, COUNT(a.id) AS calls, COUNT(CASE WHEN a.outcome = 'applied' THEN 1 END) AS applied \
+    // Requests are counted by the day as they are made; what they told, by listing.
+    CALLS = both("SELECT m.code AS marketplace, (SELECT CAST(COALESCE(SUM(c.calls), 0) AS BIGINT) FROM api_calls c \
+                WHERE c.marketplace_id = m.id AND c.day >= $3 AND c.day <= $4 AND c.purpose IN ('push', 'verify')) AS calls, \
+            COUNT(CASE WHEN a.outcome = 'applied' THEN 1 END) AS applied \
         FROM marketplaces m LEFT JOIN push_attempts a ON a.marketplace_id = m.id AND a.id >= $1 AND a.id < $2 \
-        WHERE m.kind <> 'storefront' GROUP BY m.code ORDER BY m.code");
+        WHERE m.kind <> 'storefront' GROUP BY m.id, m.code ORDER BY m.code");
     CHANGES = both("SELECT m.code AS marketplace, COUNT(*) AS changes FROM marketplace_stock_history h \
             JOIN marketplaces m ON m.id = h.marketplace_id \
         WHERE h.id >= $1 AND h.id < $2 AND (h.notes IS NULL OR h.notes <> 'observed') GROUP BY m.code");
     READS = both("SELECT m.code AS marketplace, c.purpose, CAST(SUM(c.calls) AS BIGINT) AS calls FROM api_calls c \
             JOIN marketplaces m ON m.id = c.marketplace_id WHERE c.day >= $1 AND c.day <= $2 \
-        GROUP BY m.code, c.purpose ORDER BY m.code, c.purpose");
+            AND c.purpose NOT IN ('push', 'verify') GROUP BY m.code, c.purpose ORDER BY m.code, c.purpose");
     RECONCILED = both("SELECT m.code AS marketplace, s.counts FROM sync_logs s JOIN marketplaces m ON m.id = s.marketplace_id \
         WHERE s.kind = 'reconciliation' AND s.status IN ('succeeded', 'partial') AND s.dry_run = FALSE \
             AND s.started_at >= $1 AND s.started_at < $2 ORDER BY m.code LIMIT 10000");
@@ -63,7 +66,9 @@ row! {
 #[derive(Clone, Debug)]
 pub struct Calls {
     pub marketplace: String,
+    /// Requests that told numbers or read them back, however many listings each was about.
     pub calls: i64,
+    /// Listings whose number was taken.
     pub applied: i64,
     /// How often a listing's number changed: one call each, if nothing were joined or skipped.
     pub changes: i64,
@@ -108,10 +113,10 @@ pub async fn sales(
     fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit, best)
 }
 
-pub async fn calls(conn: &mut Conn<'_>, span: Ids) -> Result<Vec<Calls>, DbError> {
+pub async fn calls(conn: &mut Conn<'_>, span: Ids, (first, last): (&str, &str)) -> Result<Vec<Calls>, DbError> {
     let changes: Vec<(String, i64)> = fetch_all!(conn, CHANGES, (String, i64), span.from, span.before)?;
     let changes: HashMap<String, i64> = changes.into_iter().collect();
-    let told: Vec<(String, i64, i64)> = fetch_all!(conn, CALLS, (String, i64, i64), span.from, span.before)?;
+    let told: Vec<(String, i64, i64)> = fetch_all!(conn, CALLS, (String, i64, i64), span.from, span.before, first, last)?;
     let of = |(marketplace, calls, applied): (String, i64, i64)| {
         let changes = changes.get(&marketplace).copied().unwrap_or(0);
         Calls { marketplace, calls, applied, changes }

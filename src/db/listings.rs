@@ -32,14 +32,16 @@ statements! {
     LISTINGS_LOCK_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
-            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at \
+            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at, \
+            l.raise_held_since, l.verify_at, l.gap_read_at \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id {for update}");
     LISTINGS_OF_PRODUCTS = both("SELECT l.id, l.marketplace_id, l.marketplace_product_id, l.market, l.marketplace_sku, \
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
-            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at \
+            l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at, \
+            l.raise_held_since, l.verify_at, l.gap_read_at \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id");
@@ -54,6 +56,7 @@ statements! {
             marketplace_stock = {int 11}, previous_stock = (CASE WHEN l.marketplace_stock IS DISTINCT FROM {int 11} \
                 THEN l.marketplace_stock ELSE l.previous_stock END), \
             stock_last_synced_at = {int 12}, observed_sequence = {text 13}, gap_since = {int 14}, push_trigger = {text 15}, \
+            raise_held_since = {int 16}, verify_at = {int 17}, \
             version = l.version + 1, updated_at = {int 3} \
         FROM {rows} WHERE l.id = {id 0}");
     HISTORY_INSERT = both("INSERT INTO marketplace_stock_history (id, listing_id, product_id, marketplace_id, quantity_before, \
@@ -155,6 +158,10 @@ row! {
         pub gap_since: Option<Timestamp>,
         pub push_trigger: String,
         pub created_at: Timestamp,
+        /// Since when its number may not be raised, because nobody knows what is shown.
+        pub raise_held_since: Option<Timestamp>,
+        pub verify_at: Option<Timestamp>,
+        pub gap_read_at: Option<Timestamp>,
     }
 }
 
@@ -349,6 +356,7 @@ pub async fn retarget(conn: &mut Conn<'_>, changed: &[ListingRow], now: Timestam
                 .opt_int(l.quota_left);
             r.opt_int(l.marketplace_stock).opt_int(l.stock_last_synced_at.map(Timestamp::micros));
             r.opt_text(l.observed_sequence.as_deref()).opt_int(l.gap_since.map(Timestamp::micros)).text(&l.push_trigger);
+            r.opt_int(l.raise_held_since.map(Timestamp::micros)).opt_int(l.verify_at.map(Timestamp::micros));
         });
     }
     execute_exactly!(changed.len(), conn, LISTINGS_RETARGET, rows.finish())

@@ -60,6 +60,12 @@ const PAIRS: &[Pair] = &[
         postgres: include_str!("../../migrations/postgres/0007_sync.sql"),
     },
     Pair {
+        number: 8,
+        name: "gaps",
+        sqlite: include_str!("../../migrations/sqlite/0008_gaps.sql"),
+        postgres: include_str!("../../migrations/postgres/0008_gaps.sql"),
+    },
+    Pair {
         number: 9,
         name: "long_lists",
         sqlite: include_str!("../../migrations/sqlite/0009_long_lists.sql"),

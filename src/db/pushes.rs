@@ -21,7 +21,8 @@ statements! {
     // Zeros first; of those that have waited longest, decreases first. Both are looked for within a bound, each along an index of
     // its own, so that a claim costs the same however many listings are behind. The conditions are written as the indexes have them.
     // A number may be raised when nothing of this marketplace is unprocessed and its orders were looked at since; one it never had
-    // waits for nothing. What is to be read back is not told again meanwhile, unless its number changed.
+    // waits for nothing. What is to be read back is not told again meanwhile, unless its number changed. Where events of a listing
+    // were missed, its number is not raised above what it was last seen to show.
     PUSHES_DUE = both("SELECT l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, l.wanted_version, \
             l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, l.refusals, l.mismatches, \
             l.push_trigger, l.push_log_id, \
@@ -39,6 +40,7 @@ statements! {
                 AND (d.verify_at IS NULL OR d.wanted_version > d.sent_version) \
                 AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) OR d.wanted_at < $4 \
                     OR d.acked_version = 0) \
+                AND (d.raise_held_since IS NULL OR d.listed_stock <= COALESCE(d.marketplace_stock, 0)) \
                 ORDER BY d.next_push_at LIMIT $5) AS waiting) \
         ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
             l.next_push_at, l.id LIMIT $3");
@@ -50,7 +52,8 @@ statements! {
             (SELECT MIN(l.verify_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.verify_at IS NOT NULL) AS verify");
     // From now on the marketplace is believed to show what is sent.
     PUSHES_CLAIM = both("UPDATE marketplace_products AS l SET push_state = 'in_flight', sent_version = {int 1}, sent_quantity = {int 2}, \
-            sent_at = {int 3}, expected = {int 2}, verify_at = NULL, version = l.version + 1, updated_at = {int 3} \
+            sent_at = {int 3}, expected = {int 2}, \
+            verify_at = (CASE WHEN l.raise_held_since IS NULL THEN NULL ELSE l.verify_at END), version = l.version + 1, updated_at = {int 3} \
         FROM {rows} WHERE l.id = {id 0} AND l.push_state <> 'in_flight' AND l.wanted_version = {int 1} RETURNING id");
     // Where one key may be told only so often: taken before it is sent, so that a kill makes nobody send too early.
     PUSH_KEYS_TAKE = both("INSERT INTO push_keys (marketplace_id, key, sent_at) SELECT {id 0}, {text 1}, {int 2} FROM {rows} WHERE TRUE \
@@ -59,7 +62,8 @@ statements! {
     PUSH_KEYS_OF = both("SELECT key, sent_at FROM push_keys WHERE marketplace_id = $1 AND key IN {texts $2}");
     PUSHES_POSTPONE = both("UPDATE marketplace_products AS l SET next_push_at = {int 1} FROM {rows} WHERE l.id = {id 0}");
     PUSHES_LOCK = both("SELECT l.id, l.listed_stock, l.wanted_version, l.sent_version, l.sent_quantity, l.sent_at, l.acked_version, \
-            l.expected, l.attempts, l.confirm_at, l.verify_at, l.mismatches, l.refusals, l.push_state, l.gap_since \
+            l.expected, l.attempts, l.confirm_at, l.verify_at, l.mismatches, l.refusals, l.push_state, l.gap_since, \
+            l.raise_held_since \
         FROM marketplace_products l WHERE l.id IN {ids $1} ORDER BY l.id {for update}");
     PUSHES_SETTLE = both("UPDATE marketplace_products AS l SET push_state = {text 1}, acked_version = {int 2}, \
             acked_quantity = COALESCE({int 3}, l.acked_quantity), acked_at = COALESCE({int 4}, l.acked_at), expected = {int 5}, \
@@ -69,7 +73,9 @@ statements! {
                 THEN l.marketplace_stock ELSE l.previous_stock END), \
             marketplace_stock = COALESCE({int 12}, l.marketplace_stock), \
             stock_last_synced_at = COALESCE({int 11}, l.stock_last_synced_at), \
-            gap_since = (CASE WHEN {int 11} IS NULL THEN l.gap_since ELSE NULL END), verify_at = {int 13}, mismatches = {int 14}, \
+            gap_since = (CASE WHEN {int 18} = 0 THEN l.gap_since ELSE NULL END), \
+            raise_held_since = (CASE WHEN {int 18} = 0 THEN l.raise_held_since ELSE NULL END), \
+            gap_read_at = COALESCE({int 19}, l.gap_read_at), verify_at = {int 13}, mismatches = {int 14}, \
             refusals = {int 15}, wanted_at = COALESCE({int 16}, l.wanted_at), \
             push_trigger = (CASE WHEN {int 6} > l.wanted_version THEN 'scheduled' ELSE l.push_trigger END), \
             version = l.version + 1, updated_at = {int 17} \
@@ -179,6 +185,7 @@ row! {
         pub refusals: i64,
         pub push_state: String,
         pub gap_since: Option<Timestamp>,
+        pub raise_held_since: Option<Timestamp>,
     }
 }
 
@@ -307,6 +314,10 @@ pub struct Settled {
     pub refusals: i64,
     /// Where the number became wanted anew: it may be raised only once orders were looked at since.
     pub wanted_at: Option<Timestamp>,
+    /// It is known again what the marketplace shows: a gap, if there was one, is over.
+    pub gap_over: bool,
+    /// When it was read because of a gap, where it was.
+    pub gap_read_at: Option<Timestamp>,
 }
 
 pub async fn settle(conn: &mut Conn<'_>, settled: &[Settled], now: Timestamp) -> Result<(), DbError> {
@@ -323,6 +334,7 @@ pub async fn settle(conn: &mut Conn<'_>, settled: &[Settled], now: Timestamp) ->
             r.opt_int(s.last_synced_at.map(Timestamp::micros)).opt_int(s.marketplace_stock);
             r.opt_int(s.verify_at.map(Timestamp::micros)).int(s.mismatches).int(s.refusals);
             r.opt_int(s.wanted_at.map(Timestamp::micros)).int(now.micros());
+            r.int(i64::from(s.gap_over)).opt_int(s.gap_read_at.map(Timestamp::micros));
         });
     }
     if rows.is_empty() {

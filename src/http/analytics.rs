@@ -105,7 +105,7 @@ impl Work {
     async fn look(conn: &mut Conn<'_>, span: &Span) -> Result<Self, DbError> {
         let ids = Ids::between(Some(span.from), Some(span.before), None);
         Ok(Self {
-            calls: analytics::calls(conn, ids).await?,
+            calls: analytics::calls(conn, ids, (&span.first, &span.last)).await?,
             deliveries: analytics::deliveries(conn, ids).await?,
             exposure: analytics::exposure(conn).await?,
             reads: analytics::reads(conn, &span.first, &span.last).await?,

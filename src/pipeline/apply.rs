@@ -4,6 +4,7 @@
 //! an order's lines become postings, and what a fact tells us about the number its own marketplace shows.
 
 mod absolute;
+pub(crate) mod gap;
 mod lines;
 mod observed;
 
@@ -427,7 +428,7 @@ impl Applying {
             outcome.note = Some("observed only: not a sale, a cancel or a return of the feed that moves stock");
             return Ok(());
         }
-        self.check_gap(tx, logged, listing, delta);
+        self.check_gap(tx, logged, listing, delta, outcome).await?;
         let key = OrderKey::of_delta(&logged.connection, &logged.event_key, delta.at);
         self.delta_line(tx, logged, key, listing, delta, outcome).await
     }
@@ -474,37 +475,6 @@ impl Applying {
         }
         listing.changed = true;
         true
-    }
-
-    /// Its number before this change is not the one we believed: something was missed. What we believe is unknown from here, so
-    /// it is told again at once (the hub's number wins).
-    fn check_gap(&mut self, tx: &Tx<'_>, logged: &Logged, id: ListingId, delta: &StockDelta) {
-        let Some(listing) = self.working.listings.get_mut(&id) else { return };
-        let Some(expected) = listing.row.expected.filter(|expected| *expected != delta.previous) else { return };
-        // What it showed before our latest push is not what we believe of it since.
-        if position(&listing.row, &logged.connection, delta.at) == Position::Before {
-            return;
-        }
-        tx.kit.metrics.gaps.inc();
-        listing.row.expected = None;
-        listing.changed = true;
-        if listing.row.gap_since.is_none() {
-            listing.row.gap_since = Some(tx.now);
-            let code = &logged.connection.code;
-            let name = delta.item.name();
-            let message =
-                format!("{code}: {name} went from {} where {expected} was expected; it is told our number again", delta.previous);
-            self.alerts.push(NewAlert {
-                id: tx.id(),
-                kind: "listing-gap",
-                severity: "info",
-                dedup_key: format!("listing-gap:{id}"),
-                product_id: None,
-                marketplace_id: Some(logged.connection.id),
-                message,
-            });
-        }
-        self.look_again(logged, id, delta.at);
     }
 
     /// What a fact tells about the number its own marketplace shows now. Its listings are then looked at again, also where no

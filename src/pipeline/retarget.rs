@@ -165,6 +165,10 @@ fn retarget_one(tx: &mut Tx<'_>, working: &mut Working, id: ListingId, target: i
             }
         }
         PushStyle::Request | PushStyle::Task => {
+            // A person says what there is: what was missed is known to them.
+            if listing.row.raise_held_since.is_some() && trigger(cause.as_ref()) == "manual" {
+                (listing.row.raise_held_since, listing.changed) = (None, true);
+            }
             aim(&mut listing.row, target, &connection, trigger(cause.as_ref()), tx.now);
         }
     }

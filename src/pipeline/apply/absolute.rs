@@ -138,25 +138,41 @@ impl Applying {
         outcome.note = Some("drift: it shows more than expected");
         match (connection.policy.drift_policy, &parts[..]) {
             (DriftPolicy::HubWins | DriftPolicy::MinWins, _) => self.tell_again(logged, id, seen.at),
-            (DriftPolicy::MarketplaceWins, &[(product, units)]) => {
-                let Some(location) = connection.locations.first().copied() else { return Ok(()) };
-                self.working.ensure_level(tx, (product, location)).await?;
-                let mark = observed::mark(seen.at, seen.sequence).unwrap_or_else(|| logged.event_key.clone());
-                let cause = Cause {
-                    reason: Some("drift".into()),
-                    source_key: format!("drift:{id}:{mark}"),
-                    ..Self::cause(logged, "reconciliation", "reconciliation", seen.at)
-                };
-                let change = Change { on_hand: (quantity - expected).saturating_mul(units), ..Change::default() };
-                match self.working.post(tx, (product, location), change, cause) {
-                    Ok(movement) => outcome.movements.push(movement),
-                    Err(error) => outcome.failed = Some(error.into()),
-                }
-                self.expect(logged, id, OwnChange::By(quantity - expected), seen.at);
-            }
+            (DriftPolicy::MarketplaceWins, [_]) => self.post_drift(tx, logged, id, seen, expected, outcome).await?,
             // A person decides; nobody can say which part of a bundle there is more of.
             (DriftPolicy::MarketplaceWins | DriftPolicy::Alert | DriftPolicy::Ask, _) => {}
         }
+        Ok(())
+    }
+
+    /// What the marketplace shows is right: the difference is posted. Not for a bundle: nobody can say which part it is of.
+    pub(super) async fn post_drift(
+        &mut self,
+        tx: &mut Tx<'_>,
+        logged: &Logged,
+        id: ListingId,
+        seen: &Seen<'_>,
+        expected: i64,
+        outcome: &mut Outcome,
+    ) -> Result<(), DbError> {
+        let parts = self.working.components.get(&id).cloned().unwrap_or_default();
+        let (&[(product, units)], Some(location)) = (&parts[..], logged.connection.locations.first().copied()) else {
+            return Ok(());
+        };
+        self.working.ensure_level(tx, (product, location)).await?;
+        let mark = observed::mark(seen.at, seen.sequence).unwrap_or_else(|| logged.event_key.clone());
+        let cause = Cause {
+            reason: Some("drift".into()),
+            source_key: format!("drift:{id}:{mark}"),
+            ..Self::cause(logged, "reconciliation", "reconciliation", seen.at)
+        };
+        let difference = seen.quantity - expected;
+        let change = Change { on_hand: difference.saturating_mul(units), ..Change::default() };
+        match self.working.post(tx, (product, location), change, cause) {
+            Ok(movement) => outcome.movements.push(movement),
+            Err(error) => outcome.failed = Some(error.into()),
+        }
+        self.expect(logged, id, OwnChange::By(difference), seen.at);
         Ok(())
     }
 }

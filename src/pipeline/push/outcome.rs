@@ -8,11 +8,12 @@ use super::circuit::auth_key;
 use super::send::REFUSED_TOGETHER;
 use crate::db::alerts::{self, NewAlert};
 use crate::db::pushes::{self, Attempt, DueRow, InFlightRow, Settled};
-use crate::db::{DbError, accounts, marketplaces};
+use crate::db::{DbError, accounts, marketplaces, sync};
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::{Connection, Outcome};
 use crate::pipeline::Tx;
+use crate::pipeline::apply::gap;
 use crate::pipeline::writer::Command;
 
 /// One pushed item and its end.
@@ -31,6 +32,8 @@ pub struct Settle {
     pub connection: Arc<Connection>,
     pub ended: Vec<Ended>,
     pub sent_at: Timestamp,
+    /// Requests that left for them.
+    pub calls: i64,
     pub limits: PushLimits,
     /// The lease that must still be ours, and who we are; `None` where no other process can be.
     pub lease: Option<(String, String)>,
@@ -56,7 +59,7 @@ impl Command for Settle {
                 settled.push(stale(tx, &row));
                 continue;
             }
-            let end = self.end(tx, &row, &ended.outcome);
+            let end = known_again(&row, self.end(tx, &row, &ended.outcome));
             over.extend(ended_alerts(&row, &ended.row, &end));
             opened.extend(self.refusal(tx, ended));
             settled.push(end);
@@ -64,6 +67,7 @@ impl Command for Settle {
         pushes::settle(&mut tx.conn, &settled, tx.now).await?;
         let attempts: Vec<Attempt> = self.ended.iter().map(|ended| self.attempt(tx, ended)).collect();
         pushes::insert_attempts(&mut tx.conn, &attempts, tx.now).await?;
+        sync::add_calls(&mut tx.conn, self.connection.id, "push", self.calls, tx.now).await?;
         if !over.is_empty() {
             alerts::resolve(&mut tx.conn, over.iter().map(String::as_str), tx.now).await?;
         }
@@ -276,8 +280,8 @@ fn ended_alerts(before: &InFlightRow, row: &DueRow, end: &Settled) -> Vec<String
     if end.last_synced_at.is_none() {
         return over;
     }
-    if before.gap_since.is_some() {
-        over.push(format!("listing-gap:{}", row.id));
+    if before.gap_since.is_some() && end.gap_over {
+        over.push(gap::alert_key(row.id));
     }
     if before.refusals > 0 {
         over.push(refusal_key(row));
@@ -290,6 +294,15 @@ fn ended_alerts(before: &InFlightRow, row: &DueRow, end: &Settled) -> Vec<String
 
 fn refusal_key(row: &DueRow) -> String {
     format!("listing-refused:{}", row.id)
+}
+
+/// A number that was told after a gap was seen, and taken, ends it; one that was under way then does not. Until it is over the plan to
+/// read it stands.
+fn known_again(row: &InFlightRow, end: Settled) -> Settled {
+    let told_before = row.gap_since.is_some_and(|since| row.sent_at.is_none_or(|sent| sent < since));
+    let gap_over = end.last_synced_at.is_some() && !told_before;
+    let planned = row.verify_at.filter(|_| row.raise_held_since.is_some() && !gap_over);
+    Settled { gap_over, verify_at: end.verify_at.or(planned), ..end }
 }
 
 /// No time at which it would be tried by itself: out of the way of those that wait.
@@ -326,6 +339,8 @@ pub(super) fn kept(row: &InFlightRow, now: Timestamp) -> Settled {
         mismatches: row.mismatches,
         refusals: row.refusals,
         wanted_at: None,
+        gap_over: false,
+        gap_read_at: None,
     }
 }
 
@@ -341,5 +356,6 @@ fn stale(tx: &Tx<'_>, row: &InFlightRow) -> Settled {
     };
     // What we do not know is told again (rule 4): by a version that nobody has sent yet.
     let wanted_version = if row.wanted_version > row.sent_version { row.wanted_version } else { row.wanted_version + 1 };
-    Settled { push_state: state, expected: None, wanted_version, ..kept(row, tx.now) }
+    let verify_at = row.verify_at.filter(|_| row.raise_held_since.is_some());
+    Settled { push_state: state, expected: None, wanted_version, verify_at, ..kept(row, tx.now) }
 }

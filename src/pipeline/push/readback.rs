@@ -11,12 +11,14 @@ use crate::db::DbError;
 use crate::db::alerts::{self, NewAlert};
 use crate::db::push_checks::{self, VerifyRow};
 use crate::db::pushes::{self, InFlightRow, Settled};
+use crate::db::sync;
 use crate::domain::ids::ListingId;
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::call::StockRow;
 use crate::marketplaces::{Ask, Connection, Outcome, PushItem, Told};
 use crate::pipeline::Tx;
+use crate::pipeline::apply::gap;
 use crate::pipeline::writer::Command;
 
 /// Times in a row after which somebody is told.
@@ -116,12 +118,14 @@ impl Command for Verified {
     type Error = DbError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        sync::add_calls(&mut tx.conn, self.connection.id, "verify", 1, tx.now).await?;
         if let Some(why) = &self.refused {
             pause(tx, &self.connection, why).await?;
         }
         let Some(shown) = &self.shown else {
             let at = tx.now.plus(self.limits.verify_cap.min(self.limits.backoff_cap));
-            return push_checks::verify_later(&mut tx.conn, self.rows.iter().map(|row| row.id), at).await;
+            push_checks::verify_later(&mut tx.conn, self.rows.iter().map(|row| row.id), at).await?;
+            return self.not_told(tx).await;
         };
         let locked = pushes::lock(&mut tx.conn, self.rows.iter().map(|row| row.id)).await?;
         let (mut settled, mut opened, mut over) = (Vec::new(), Vec::new(), Vec::new());
@@ -139,8 +143,10 @@ impl Command for Verified {
             if end.last_synced_at.is_some() && row.mismatches > 0 {
                 over.push(alert_key(row.id));
             }
-            if end.last_synced_at.is_some() && row.gap_since.is_some() {
-                over.push(format!("listing-gap:{}", row.id));
+            match (row.raise_held_since, end.gap_over) {
+                (_, true) if row.gap_since.is_some() => over.push(gap::alert_key(row.id)),
+                (Some(_), false) => opened.push(self.gap(tx, asked)),
+                _ => {}
             }
             settled.push(end);
         }
@@ -158,12 +164,18 @@ impl Verified {
         let newer = row.wanted_version > row.sent_version;
         let same = Settled { next_push_at: tx.now, ..kept(row, tx.now) };
         match (row.expected, found) {
+            // Read because something was missed, and not listed, or without a number.
+            (_, None) if row.raise_held_since.is_some() => {
+                Settled { verify_at: Some(tx.now.plus(gap::READ_AGAIN)), gap_read_at: Some(tx.now), ..same }
+            }
             // Its end was unknown, or something happened there meanwhile: now we know what it shows. It is confirmed all the same.
             (None, Some(_)) => Settled {
                 push_state: "dirty",
                 expected: found,
                 marketplace_stock: found,
                 wanted_version: if newer { row.wanted_version } else { row.wanted_version + 1 },
+                gap_over: true,
+                gap_read_at: row.raise_held_since.map(|_| tx.now),
                 ..same
             },
             (Some(expected), Some(shown)) if expected == shown => Settled {
@@ -174,6 +186,7 @@ impl Verified {
                 last_synced_at: Some(tx.now),
                 marketplace_stock: found,
                 mismatches: 0,
+                gap_over: true,
                 ..same
             },
             _ => {
@@ -189,6 +202,7 @@ impl Verified {
                     wanted_at: Some(tx.now),
                     next_push_at: tx.now.plus(wait).max(self.key_free_at(row)),
                     mismatches,
+                    gap_over: found.is_some(),
                     ..same
                 }
             }
@@ -197,6 +211,26 @@ impl Verified {
 
     fn key_free_at(&self, row: &InFlightRow) -> Timestamp {
         row.sent_at.map_or(Timestamp::default(), |at| at.plus(self.connection.adapter.traits().key_interval))
+    }
+
+    /// It could not be read. Where something was missed before, somebody is told now, and it is read again in its time.
+    async fn not_told(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        let locked = pushes::lock(&mut tx.conn, self.rows.iter().map(|row| row.id)).await?;
+        let held: Vec<ListingId> = locked.iter().filter(|row| row.raise_held_since.is_some()).map(|row| row.id).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let opened: Vec<NewAlert> =
+            self.rows.iter().filter(|asked| held.contains(&asked.id)).map(|asked| self.gap(tx, asked)).collect();
+        alerts::open_once(&mut tx.conn, &opened, tx.now).await?;
+        push_checks::verify_later(&mut tx.conn, held.into_iter(), tx.now.plus(gap::READ_AGAIN)).await
+    }
+
+    fn gap(&self, tx: &Tx<'_>, asked: &VerifyRow) -> NewAlert {
+        let (code, name) = (&self.connection.code, &asked.marketplace_product_id);
+        let message =
+            format!("{code}: an event of {name} was missed, and what it shows cannot be read; its number is not raised");
+        gap::alert(tx, self.connection.id, asked.id, "warning", message)
     }
 
     fn alert(&self, tx: &Tx<'_>, asked: &VerifyRow, found: Option<i64>) -> NewAlert {

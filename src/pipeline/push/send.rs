@@ -21,6 +21,8 @@ struct Answered {
     pushed: Pushed,
     status: Option<u16>,
     took: std::time::Duration,
+    /// Whether a request left for it.
+    left: bool,
 }
 
 impl Pusher {
@@ -40,9 +42,11 @@ impl Pusher {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut parts = vec![(batch, Some(ticket))];
         let mut spare = BISECT_MAX;
+        let mut calls = 0;
         while let Some((part, ticket)) = parts.pop() {
             let items: Vec<PushItem> = part.iter().map(item).collect();
             let answered = self.request(caller, &items, ticket, names).await;
+            calls += i64::from(answered.left);
             let ended = match answered.pushed {
                 Pushed::Whole(Outcome::Permanent { .. }) if items.len() > 1 && spare >= 2 => {
                     spare -= 2;
@@ -57,7 +61,7 @@ impl Pusher {
                 }
                 pushed => pushed.each(items.len()),
             };
-            self.end(part, &items, &ended, answered.status, sent_at).await;
+            self.end(part, &items, &ended, answered.status, (sent_at, std::mem::take(&mut calls))).await;
             // Counted once it is written down.
             for outcome in &ended {
                 self.kit.metrics.pushed(&self.connection.code, outcome.name(), answered.took);
@@ -73,7 +77,7 @@ impl Pusher {
             let message = format!("the listing has no {missing:?}, and neither has its account");
             let outcome = Outcome::Permanent { code: Some("missing-ref".into()), message };
             let items = [item(&row)];
-            self.end(vec![row], &items, &[outcome], None, sent_at).await;
+            self.end(vec![row], &items, &[outcome], None, (sent_at, 0)).await;
         }
         // It says nothing about the marketplace.
         Vec::new()
@@ -89,7 +93,8 @@ impl Pusher {
         let adapter = &*self.connection.adapter;
         if breakage::is(Breakage::PushLost) {
             let answer = Answer::Response { status: 204, retry_after: None, headers: Headers::default(), body: Vec::new() };
-            return Answered { pushed: adapter.read_push(items, &answer), status: Some(204), took: std::time::Duration::ZERO };
+            let (pushed, took) = (adapter.read_push(items, &answer), std::time::Duration::ZERO);
+            return Answered { pushed, status: Some(204), took, left: true };
         }
         let sent = caller.call(Purpose::Push, ticket, |connection, moment| {
             let call = connection.adapter.push(connection, moment, items)?;
@@ -111,18 +116,26 @@ impl Pusher {
                     }
                     pushed => pushed,
                 };
-                Answered { pushed, status, took: sent.took }
+                Answered { pushed, status, took: sent.took, left: !matches!(sent.answer, Answer::NotSent(_)) }
             }
             Err(refused) => {
                 let one_by_one = matches!(refused, Refused::Unbuildable(_)) && items.len() > 1;
                 let outcome = refused.outcome();
                 let pushed = if one_by_one { Pushed::Whole(outcome) } else { Pushed::Each(vec![outcome; items.len()]) };
-                Answered { pushed, status: None, took: std::time::Duration::ZERO }
+                Answered { pushed, status: None, took: std::time::Duration::ZERO, left: false }
             }
         }
     }
 
-    async fn end(&self, rows: Vec<DueRow>, items: &[PushItem], outcomes: &[Outcome], status: Option<u16>, sent_at: Timestamp) {
+    /// `sent`: when they were sent, and with how many requests.
+    async fn end(
+        &self,
+        rows: Vec<DueRow>,
+        items: &[PushItem],
+        outcomes: &[Outcome],
+        status: Option<u16>,
+        (sent_at, calls): (Timestamp, i64),
+    ) {
         let ended = rows.into_iter().zip(items).zip(outcomes).map(|((row, item), outcome)| Ended {
             row,
             key: item.idempotency_key(),
@@ -133,6 +146,7 @@ impl Pusher {
             connection: self.connection.clone(),
             ended: ended.collect(),
             sent_at,
+            calls,
             limits: self.limits,
             lease: self.lease(),
         };

@@ -5,6 +5,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use stockhub::simulator::kinds::Kind;
+
 use crate::support::hub::{ADMIN_TOKEN, Hub, Plan};
 
 struct Ran {
@@ -101,6 +103,33 @@ async fn commands_ask_the_hub_that_runs() {
     let counted = run(&config, &["replay", "--status", "failed", "--dry-run", "--json"]).await;
     assert_eq!(counted.code, 0, "{}", counted.err);
     assert!(run(&config, &["replay"]).await.code == 2, "an id or a status is needed");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_comparing_and_examining_say_what_is_wrong() {
+    let hub = Hub::with(Plan { shops: vec!["uzum"], kinds: vec![("bm", Kind::BackMarket)], ..Plan::default() }).await;
+    hub.settled(std::time::Duration::from_secs(30)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &hub.address.to_string());
+    let read = run(&config, &["sync", "--marketplace", "bm"]).await;
+    assert!(read.code == 0 && read.out.contains("succeeded: 1 listings matched"), "{} {}", read.out, read.err);
+    assert!(read.err.contains("reading bm: 1 of 1 listings"), "{}", read.err);
+    let soon = run(&config, &["sync", "--marketplace", "bm"]).await;
+    assert!(soon.code == 1 && soon.err.contains("or with --force"), "{}", soon.err);
+    assert_eq!(run(&config, &["sync", "--marketplace", "bm", "--force", "--json"]).await.json()["status"], "succeeded");
+    let nowhere = run(&config, &["sync", "--marketplace", "bn"]).await;
+    assert!(nowhere.code == 2 && nowhere.err.contains("no marketplace \"bn\"; there are: bm, olx, uzum"), "{}", nowhere.err);
+    let unread = run(&config, &["reconcile", "--marketplace", "uzum"]).await;
+    assert!(unread.code == 2 && unread.err.contains("uzum: cannot be asked what it shows"), "{}", unread.err);
+    let typed = run(&config, &["sync", "--marketplace", "bm", "--sku", "PHONE-001", "--sku", "FONE-001"]).await;
+    assert!(typed.out.contains("PHONE-001") && typed.err.contains("FONE-001: bm shows no number of it"), "{}", typed.err);
+    let compared = run(&config, &["reconcile", "--marketplace", "bm", "--dry-run", "--json"]).await;
+    assert_eq!((compared.code, &compared.json()["accuracy"]), (0, &json!(1.0)), "{} {}", compared.out, compared.err);
+    let well = run(&config, &["doctor", "bm"]).await;
+    assert!(well.code == 0 && well.out.contains("credentials"), "{} {}", well.out, well.err);
+    let nobody = run(&config, &["doctor", "bn"]).await;
+    assert!(nobody.code == 2 && nobody.err.contains("there are: bm, olx, uzum"), "{}", nobody.err);
     hub.stop().await;
 }
 

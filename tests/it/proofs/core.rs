@@ -159,7 +159,7 @@ impl Core {
     pub async fn settle(&self, code: &str, sent: Sent, outcome: Outcome) {
         let key = format!("{}:{}", sent.row.id, sent.row.wanted_version);
         let ended = vec![Ended { row: sent.row, key, outcome, status: None }];
-        let settle = Settle { connection: self.connection(code), ended, sent_at: sent.at, limits: LIMITS, lease: None };
+        let settle = Settle { connection: self.connection(code), ended, sent_at: sent.at, calls: 1, limits: LIMITS, lease: None };
         self.app.context.writer.run_patiently(settle).await.unwrap();
     }
 

@@ -196,3 +196,43 @@ async fn a_cancel_that_overtakes_its_create_leaves_no_listing_wrong() {
     assert_eq!(core.push_all("uzum").await, [50], "it is told again");
     core.close().await;
 }
+
+/// Fifty pieces on one marketplace of this drift policy, and it shows two fewer than we believed before it sells one.
+async fn missed(policy: &str) -> Core {
+    let core = Core::new(&["uzum", "ozon"], "delta", &format!("min_gap_ms = 0\ndrift_policy = \"{policy}\"\n")).await;
+    core.product("P", 50).await;
+    for (code, external) in [("uzum", "U-1"), ("ozon", "O-1")] {
+        core.listing(code, "P", external).await;
+        assert_eq!(core.push_all(code).await, [50]);
+    }
+    core.advance(60.0);
+    core.send("uzum", Some("s-1"), &sold("U-1", 48, -1, Some(core.now()))).await;
+    core
+}
+
+#[tokio::test]
+async fn where_a_person_is_to_decide_nothing_is_raised_over_a_gap() {
+    for policy in ["ask", "alert"] {
+        let core = missed(policy).await;
+        assert_eq!((core.level("P").await.on_hand, core.alerts("listing-gap").await), (49, 1));
+        assert_eq!(core.push_all("uzum").await, [0; 0], "it shows 47, and 49 would offer what may be sold");
+        assert_eq!(core.push_all("ozon").await, [49], "another marketplace has no gap");
+        // What is lowered goes out, and its being taken ends the gap.
+        core.advance(10.0);
+        core.send("ozon", Some("o-1"), &sold("O-1", 49, -9, Some(core.now()))).await;
+        assert_eq!(core.push_all("uzum").await, [40]);
+        assert_eq!(core.alerts("listing-gap").await, 0);
+        core.close().await;
+    }
+}
+
+#[tokio::test]
+async fn where_the_marketplace_is_right_what_was_missed_is_posted() {
+    for policy in ["marketplace_wins", "min_wins"] {
+        let core = missed(policy).await;
+        assert_eq!((core.level("P").await.on_hand, core.shown("U-1").await.expected), (47, Some(47)), "{policy}");
+        assert_eq!((core.push_all("uzum").await, core.push_all("ozon").await), (vec![], vec![47]));
+        assert_eq!(core.alerts("listing-gap").await, 0);
+        core.close().await;
+    }
+}

@@ -163,6 +163,8 @@ async fn groups_share_no_request_and_one_key_is_told_once_in_it() {
     hub.settled(30 * SECOND).await;
     let since = shop.pushes().split_off(before);
     assert_eq!(since.len(), 2, "one for each group");
+    let calls = &hub.get("/v1/admin/analytics").await["api_calls"];
+    assert_eq!(calls["made"], before + 2, "requests are counted, not what is in them: {calls}");
     for push in since {
         let odd = |(sku, _): &(String, i64)| sku[2..].parse::<usize>().unwrap() % 2;
         assert!(push.stocks().windows(2).all(|pair| odd(&pair[0]) == odd(&pair[1])), "{push:?}");

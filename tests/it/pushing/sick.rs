@@ -24,6 +24,8 @@ enum Illness {
     Half,
     /// Headers without end.
     Headers,
+    /// Takes the request and says nothing.
+    Hang,
 }
 
 async fn be_ill(mut stream: TcpStream, illness: Illness) -> std::io::Result<()> {
@@ -55,6 +57,7 @@ async fn be_ill(mut stream: TcpStream, illness: Illness) -> std::io::Result<()> 
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"half\":").await?;
                 return Ok(());
             }
+            Illness::Hang => {}
             Illness::Headers => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\n").await?;
                 loop {
@@ -103,7 +106,7 @@ async fn delay(hub: &Hub, left: &mut i64) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ill_marketplaces_delay_nobody_and_fill_no_memory() {
-    let ill = [Illness::Drip, Illness::Flood, Illness::Garbage, Illness::Half, Illness::Headers];
+    let ill = [Illness::Drip, Illness::Flood, Illness::Garbage, Illness::Half, Illness::Headers, Illness::Hang];
     let mut marketplaces = String::new();
     let mut visits = Vec::new();
     for (n, illness) in ill.into_iter().enumerate() {

@@ -3,6 +3,7 @@
 mod adapter;
 mod day;
 mod doctor;
+mod gaps;
 mod nodes;
 mod polls;
 mod reads;

@@ -28,6 +28,8 @@ pub struct Set {
     pub feed: StockFeed,
     /// Lines of the marketplace's policy.
     pub policy: &'static str,
+    /// Whether its account says that single numbers can be read: its pusher goes by what is declared.
+    pub reads_back: bool,
     /// Whether it is declared with a secret, so that webhooks are expected.
     pub webhooks: bool,
     pub products: Vec<(&'static str, i64)>,
@@ -43,6 +45,7 @@ impl Default for Set {
             abilities: super::adapter::everything(),
             feed: StockFeed::Orders,
             policy: "",
+            reads_back: false,
             webhooks: false,
             products: vec![("A-1", 50)],
             sync: "",
@@ -60,8 +63,9 @@ impl Stand {
     /// Each product is listed as `L-SKU`, here and there.
     pub async fn on(database: TestDatabase, shelf: Shelf, clock: Clock, set: Set) -> Self {
         let secrets = if set.webhooks { "[marketplaces.secrets]\nwebhook_secret = [\"env:T_SECRET\"]\n" } else { "" };
+        let account = if set.reads_back { "[marketplaces.account]\nread = true\n" } else { "" };
         let marketplaces = format!(
-            "[[marketplaces]]\ncode = \"shelf\"\nadapter = \"generic\"\nstock_feed = \"orders\"\nbase_url = \"{}\"\n{secrets}\
+            "[[marketplaces]]\ncode = \"shelf\"\nadapter = \"generic\"\nstock_feed = \"orders\"\nbase_url = \"{}\"\n{account}{secrets}\
              [marketplaces.policy]\nclock_tolerance = \"1ms\"\nmin_gap_ms = 0\n{}\n",
             shelf.url(),
             set.policy
