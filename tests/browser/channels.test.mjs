@@ -30,12 +30,16 @@ async function readable(t, { policy = "", at, ...options } = {}) {
   return { shop, hub, page };
 }
 
-test("channels: the doctor says what it looked at", async (t) => {
-  const { page } = await readable(t, { at: "/marketplaces/bazaar" });
+test("channels: the doctor says what is well and what to mend", async (t) => {
+  const { shop, page } = await readable(t, { at: "/marketplaces/bazaar" });
   await press(page, "Doctor");
   await page.waitForSelector("dialog .checks li");
   await accessible(page, "the doctor");
   await picture(page, "doctor-1280", { fullPage: false });
+  await press(page, "Close");
+  shop.answerWith(401);
+  await press(page, "Doctor");
+  await page.waitForSelector("dialog h2:text('to mend')");
   await calm(page);
 });
 
