@@ -119,13 +119,15 @@ fn pusher_path(body: &str) -> String {
 }
 
 /// One worker, and nothing that the others do not do either.
-fn sockudo_environment(port: &str) -> [(&'static str, &str); 9] {
+fn sockudo_environment(port: &str) -> [(&'static str, &str); 10] {
     [
         ("HOST", "127.0.0.1"),
         ("PORT", port),
         ("SOCKUDO_DEFAULT_APP_ID", PUSHER_ID),
         ("SOCKUDO_DEFAULT_APP_KEY", PUSHER_KEY),
         ("SOCKUDO_DEFAULT_APP_SECRET", PUSHER_SECRET),
+        // It allows a hundred unless told otherwise.
+        ("SOCKUDO_DEFAULT_APP_MAX_CONNECTIONS", "100000"),
         ("RATE_LIMITER_ENABLED", "false"),
         ("METRICS_ENABLED", "false"),
         ("WEBSOCKET_COMPRESSION", "disabled"),
@@ -191,7 +193,7 @@ impl Server {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!(
                     "{} ended: {status}. ws and socket.io need `npm install` in benches/fanout/peers; nchan needs nginx with libnginx-mod-nchan; \
-                     sockudo `cargo install sockudo --version 5.2.0 --no-default-features --features local`",
+                     sockudo needs protoc and `cargo install sockudo --version 5.2.0 --no-default-features --features local`",
                     kind.name()
                 );
             }

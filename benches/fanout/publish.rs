@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use mio::net::TcpStream;
-use mio::{Interest, Poll, Token};
+use mio::{Interest, Poll, Registry, Token};
 
 use crate::client::PUBLISHER;
 use crate::contender::Kind;
+use crate::frames::find;
 
 struct Line {
     stream: TcpStream,
@@ -19,6 +20,7 @@ struct Line {
 
 pub struct Publisher {
     lines: Vec<Line>,
+    registry: Registry,
     address: SocketAddr,
     /// Who is published to, and whether each SKU has readers of its own.
     to: (Kind, bool),
@@ -33,17 +35,11 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn open(poll: &Poll, address: SocketAddr, to: (Kind, bool), lines: usize, skus: u32, per_second: Option<f64>) -> Self {
-        let open = |at: usize| {
-            let stream = std::net::TcpStream::connect(address).unwrap();
-            stream.set_nodelay(true).unwrap();
-            stream.set_nonblocking(true).unwrap();
-            let mut stream = TcpStream::from_std(stream);
-            poll.registry().register(&mut stream, Token(PUBLISHER + at), Interest::READABLE).unwrap();
-            Line { stream, busy: false }
-        };
+        let registry = poll.registry().try_clone().unwrap();
         let idle = (0..lines).collect();
         Self {
-            lines: (0..lines).map(open).collect(),
+            lines: (0..lines).map(|at| Line { stream: connect(&registry, address, at), busy: false }).collect(),
+            registry,
             address,
             to,
             skus,
@@ -75,7 +71,13 @@ impl Publisher {
         let mut bytes = [0; 4_096];
         loop {
             match self.lines[at].stream.read(&mut bytes) {
-                Ok(0) => panic!("the server closed on the publisher"),
+                // sockudo closes after every answer.
+                Ok(0) => {
+                    assert!(!self.lines[at].busy, "the server closed on the publisher");
+                    self.lines[at].stream = connect(&self.registry, self.address, at);
+                    self.idle.push_back(at);
+                    return;
+                }
                 Ok(read) => {
                     let answer = &bytes[..read];
                     assert!(
@@ -85,7 +87,9 @@ impl Publisher {
                     );
                     if answer.starts_with(b"HTTP/1.1 2") && std::mem::take(&mut self.lines[at].busy) {
                         self.answered += 1;
-                        self.idle.push_back(at);
+                        if find(answer, b"connection: close").is_none() {
+                            self.idle.push_back(at);
+                        }
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -93,4 +97,13 @@ impl Publisher {
             }
         }
     }
+}
+
+fn connect(registry: &Registry, address: SocketAddr, at: usize) -> TcpStream {
+    let stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let mut stream = TcpStream::from_std(stream);
+    registry.register(&mut stream, Token(PUBLISHER + at), Interest::READABLE).unwrap();
+    stream
 }
