@@ -488,13 +488,13 @@ impl Applying {
         }
         listing.row.expected = expected;
         listing.changed = true;
-        self.look_again(logged, id, at);
+        self.look_again(id, &Self::cause(logged, "", "api_sync", at));
     }
 
-    fn look_again(&mut self, logged: &Logged, id: ListingId, at: Option<Timestamp>) {
+    fn look_again(&mut self, id: ListingId, cause: &Cause) {
         let parts = self.working.components.get(&id).cloned().unwrap_or_default();
         for (product, _) in parts {
-            self.working.touch(product, Self::cause(logged, "", "api_sync", at));
+            self.working.touch(product, cause.clone());
         }
     }
 

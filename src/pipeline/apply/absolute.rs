@@ -2,12 +2,12 @@
 //! one is drift, and the drift policy says who is right. Where what it should show is not known, nothing is concluded: it is told
 //! our number again. Such a marketplace is lossy: a sale that our own push overwrites was never seen by anybody.
 
-use super::{Applying, Outcome, OwnChange, observed};
+use super::{Applying, Outcome, OwnChange, observed, position};
 use crate::db::DbError;
 use crate::db::alerts::NewAlert;
 use crate::domain::fact::{DeltaReason, Item, StockDelta};
 use crate::domain::ids::ListingId;
-use crate::domain::listing::{Position, PushWindow};
+use crate::domain::listing::Position;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::PushStyle;
 use crate::pipeline::Tx;
@@ -22,6 +22,13 @@ pub(super) struct Seen<'f> {
     pub quantity: i64,
     pub at: Option<Timestamp>,
     pub sequence: Option<&'f str>,
+}
+
+impl Seen<'_> {
+    /// Names this observation: what is made of it is made once.
+    fn mark(&self, logged: &Logged) -> String {
+        observed::mark(self.at, self.sequence).unwrap_or_else(|| logged.event_key.clone())
+    }
 }
 
 impl Applying {
@@ -42,10 +49,7 @@ impl Applying {
             outcome.note = Some("observed only: of before this feed counts");
             return Ok(());
         }
-        let in_flight = row.push_state == "in_flight";
-        let window = PushWindow { sent_at: row.sent_at, acked_at: row.acked_at, in_flight };
-        let position = window.position(seen.at, logged.connection.policy.clock_tolerance);
-        match (row.expected, position) {
+        match (row.expected, position(row, &logged.connection, seen.at)) {
             (Some(expected), _) if expected == seen.quantity => Ok(()),
             (Some(expected), Position::After) if seen.quantity < expected => {
                 self.inferred_sale(tx, logged, id, seen, expected, outcome).await
@@ -80,11 +84,7 @@ impl Applying {
         let Some(listing) = self.working.listings.get_mut(&id) else { return };
         listing.row.expected = None;
         listing.changed = true;
-        let cause = Self::cause(logged, "reconciliation", "reconciliation", at);
-        let parts = self.working.components.get(&id).cloned().unwrap_or_default();
-        for (product, _) in parts {
-            self.working.touch(product, cause.clone());
-        }
+        self.look_again(id, &Self::cause(logged, "reconciliation", "reconciliation", at));
     }
 
     /// Fewer than expected: what is missing was sold. Its order is of our own making, named after listing and observation, so that
@@ -98,7 +98,7 @@ impl Applying {
         expected: i64,
         outcome: &mut Outcome,
     ) -> Result<(), DbError> {
-        let mark = observed::mark(seen.at, seen.sequence).unwrap_or_else(|| logged.event_key.clone());
+        let mark = seen.mark(logged);
         let key = OrderKey::of_delta(&logged.connection, &format!("seen:{id}:{mark}"), seen.at);
         self.book.open_one(tx, &key).await?;
         let delta = StockDelta {
@@ -160,7 +160,7 @@ impl Applying {
             return Ok(());
         };
         self.working.ensure_level(tx, (product, location)).await?;
-        let mark = observed::mark(seen.at, seen.sequence).unwrap_or_else(|| logged.event_key.clone());
+        let mark = seen.mark(logged);
         let cause = Cause {
             reason: Some("drift".into()),
             source_key: format!("drift:{id}:{mark}"),

@@ -92,7 +92,7 @@ impl Applying {
             listing.row.expected = None;
             listing.changed = true;
         }
-        self.look_again(logged, id, at);
+        self.look_again(id, &Self::cause(logged, "", "api_sync", at));
     }
 
     fn open_gap(&mut self, tx: &Tx<'_>, logged: &Logged, id: ListingId, severity: &'static str, what: &str) {
