@@ -23,6 +23,8 @@ statements! {
         WHERE id = $1 AND status = 'running'");
     RUN_FINISH = both("UPDATE sync_logs SET status = $2, counts = $3, api_calls = $4, error_message = $5, result = $6, resume_at = NULL, \
             finished_at = $7, heartbeat_at = $7, duration_ms = $8 WHERE id = $1 AND status IN ('queued', 'running')");
+    RUNS_END = both("UPDATE sync_logs SET status = 'failed', error_message = $2, resume_at = NULL, finished_at = $3, heartbeat_at = $3 \
+        WHERE marketplace_id = $1 AND status IN ('queued', 'running')");
     RUN_BY_ID = both("SELECT s.id, m.code AS marketplace, s.kind, s.trigger_type, s.status, s.dry_run, s.counts, s.result, s.api_calls, \
             s.error_message, s.actor, s.resume_at, s.started_at, s.finished_at, s.duration_ms \
         FROM sync_logs s JOIN marketplaces m ON m.id = s.marketplace_id WHERE s.id = $1");
@@ -182,6 +184,11 @@ pub struct Finished<'a> {
 pub async fn finish(conn: &mut Conn<'_>, f: &Finished<'_>, now: Timestamp) -> Result<(), DbError> {
     let took = millis(f.started_at, now);
     execute!(conn, RUN_FINISH, f.id, f.status, f.counts, f.api_calls, f.error, f.result, now, took).map(drop)
+}
+
+/// Ends all that waits or runs of an account.
+pub async fn end_all(conn: &mut Conn<'_>, id: MarketplaceId, why: &str, now: Timestamp) -> Result<(), DbError> {
+    execute!(conn, RUNS_END, id, why, now).map(drop)
 }
 
 row! {
