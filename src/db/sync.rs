@@ -52,7 +52,8 @@ statements! {
             movement_id, decided_by, updated_at FROM sync_items WHERE sync_log_id = $1 ORDER BY external_id, market LIMIT $2");
     ITEM_DECIDED = both("UPDATE sync_items SET decision = $4, reason = $5, movement_id = $6, decided_by = $7, updated_at = $8 \
         WHERE sync_log_id = $1 AND external_id = $2 AND market = $3");
-    CALLS_ADD = both("INSERT INTO api_calls (day, marketplace_id, purpose, calls) VALUES ($1, $2, $3, $4) \
+    CALLS_ADD = both("INSERT INTO api_calls (day, marketplace_id, purpose, calls) \
+        SELECT {text 0}, {id 1}, {text 2}, {int 3} FROM {rows} WHERE TRUE \
         ON CONFLICT (day, marketplace_id, purpose) DO UPDATE SET calls = api_calls.calls + excluded.calls");
 }
 
@@ -335,16 +336,21 @@ pub async fn decide_item(conn: &mut Conn<'_>, d: &Decided<'_>, now: Timestamp) -
     execute_exactly!(1, conn, ITEM_DECIDED, d.run, d.external_id, d.market, d.decision, d.reason, d.movement_id, d.by, now)
 }
 
-/// Counts requests that were made for a purpose.
-pub async fn add_calls(
+/// Counts requests, each by the marketplace they were made to and the purpose. A pair may come once.
+pub async fn add_calls<'a>(
     conn: &mut Conn<'_>,
-    marketplace: MarketplaceId,
-    purpose: &str,
-    calls: i64,
+    calls: impl IntoIterator<Item = (MarketplaceId, &'a str, i64)>,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if calls == 0 {
+    let day = now.day();
+    let mut rows = Rows::new();
+    for (marketplace, purpose, calls) in calls.into_iter().filter(|(.., calls)| *calls > 0) {
+        rows.push(|r| {
+            r.text(&day).id(marketplace).text(purpose).int(calls);
+        });
+    }
+    if rows.is_empty() {
         return Ok(());
     }
-    execute!(conn, CALLS_ADD, now.day(), marketplace, purpose, calls).map(drop)
+    execute!(conn, CALLS_ADD, rows.finish()).map(drop)
 }

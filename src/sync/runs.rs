@@ -274,7 +274,7 @@ impl Command for Finish {
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         let (id, code) = (self.connection.id, &self.connection.code);
-        sync::add_calls(&mut tx.conn, id, self.kind.as_str(), self.calls, tx.now).await?;
+        sync::add_calls(&mut tx.conn, [(id, self.kind.as_str(), self.calls)], tx.now).await?;
         let result = self.end.result.as_ref().map(Value::to_string);
         let error: Option<String> = self.end.error.as_ref().map(|text| text.chars().take(500).collect());
         let finished = Finished {
