@@ -173,7 +173,8 @@ fn total(rows: &[SalesGroup]) -> Vec<SalesGroup> {
 type Sales = (Vec<SalesGroup>, Vec<SalesGroup>);
 
 #[utoipa::path(get, path = "/v1/admin/analytics", tag = "analytics", params(AnalyticsParams), security(("token" = [])),
-    responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure; the rows alone as CSV", body = Object),
+    responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure; the rows alone as CSV. \
+            More than 10000 rows are refused, as CSV too, and never cut: ask for fewer days", body = Object),
         (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
 pub(super) async fn show(

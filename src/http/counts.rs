@@ -7,14 +7,16 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::auth::{Role, require};
-use super::csv;
-use super::extract::{Operator, Params, Raw, parse};
-use super::import;
+use super::described::Looked;
+use super::extract::{NoParams, Operator, Params, Raw, parse};
 use super::problem::{FieldError, Problem};
 use super::write::{Write, write};
+use super::{csv, csv_read, import};
 use crate::ask;
 use crate::context::Context;
-use crate::db::{inventory, products};
+use crate::db::inventory::{self, LevelRow};
+use crate::db::products::{self, ProductRow};
+use crate::domain::ids::LocationId;
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
@@ -160,6 +162,54 @@ fn from_json(list: &CountList) -> Result<Vec<Count>, Problem> {
     if errors.is_empty() { Ok(counts) } else { Err(Problem::invalid(errors)) }
 }
 
+/// Products read per question while the table goes out.
+const PAGE: i64 = 500;
+
+#[utoipa::path(get, path = "/v1/admin/counts/export", tag = "stock", security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "every shelf as it is thought to be, in the form of a count; `expected_version` holds it to just \
+        this stock: empty it and write `counted_at` where things are sold while it is counted. What is oversold has no line: a count is never \
+        below 0", content_type = "text/csv"), Looked))]
+pub(super) async fn export(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+    require(&request, &ctx, Role::Viewer).await?;
+    let mut writer = csv::Writer::begin(&ctx, &COLUMNS);
+    let body = writer.body();
+    let workers = ctx.workers.clone();
+    type Found = (Vec<ProductRow>, Vec<LevelRow>, Vec<(LocationId, String)>);
+    workers.start(async move {
+        let mut after = String::new();
+        loop {
+            let found = ask!(ctx, Found, [after: String = after.clone()] |conn| {
+                let rows = products::page(conn, &after, PAGE).await?;
+                let levels = inventory::list(conn, rows.iter().map(|row| row.id)).await?;
+                Ok((rows, levels, products::locations(conn).await?))
+            });
+            let (rows, levels, places) = match found {
+                Ok(found) => found,
+                Err(error) => return writer.break_off(&error).await,
+            };
+            let Some(last) = rows.last() else { return };
+            after = last.sku.to_string();
+            if !writer.write(shelves(&rows, &levels, &places)).await {
+                return;
+            }
+        }
+    });
+    Ok(csv::response("counts", body))
+}
+
+/// A line per shelf, in the order of the products.
+fn shelves(rows: &[ProductRow], levels: &[LevelRow], places: &[(LocationId, String)]) -> String {
+    let mut lines = String::new();
+    for row in rows {
+        for level in levels.iter().filter(|level| level.product_id == row.id && level.on_hand >= 0) {
+            let Some((_, place)) = places.iter().find(|(id, _)| *id == level.location_id) else { continue };
+            let (count, version) = (level.on_hand.to_string(), level.version.to_string());
+            lines += &csv::line([row.sku.as_str(), place, &count, "", "true", &version]);
+        }
+    }
+    lines
+}
+
 const COLUMNS: [&str; 6] = ["sku", "location", "count", "counted_at", "includes_open_orders", "expected_version"];
 
 /// The counts of a file, and the line each stands on.
@@ -185,6 +235,7 @@ fn from_csv(bytes: &[u8]) -> Result<(Vec<Count>, Vec<usize>), Problem> {
     }
     let (mut counts, mut lines) = (Vec::new(), Vec::new());
     for (line, cells) in rows {
+        let cells: Vec<String> = cells.into_iter().map(csv_read::plain).collect();
         if cells.len() != head.len() {
             errors.push(FieldError::new(format!("line {line}"), format!("has {} cells, not {}", cells.len(), head.len())));
             continue;

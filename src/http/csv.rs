@@ -109,15 +109,20 @@ pub fn rows(text: &str) -> Result<Vec<(usize, Vec<String>)>, usize> {
     Ok(rows)
 }
 
-/// One line of a table. A cell that a spreadsheet would take for a formula is led by an apostrophe: names come from outside.
+/// Whether a spreadsheet would take a text for a formula.
+pub fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '@', '\t', '\r']) || (text.starts_with('-') && text.parse::<f64>().is_err())
+}
+
+/// One line of a table. A cell that a spreadsheet would take for a formula is led by an apostrophe: names come from outside. So is one
+/// that begins as if it had been, or its own apostrophe would be lost when it is read.
 pub fn line<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     let mut out = String::new();
     for (n, cell) in cells.into_iter().enumerate() {
         if n > 0 {
             out.push(',');
         }
-        let formula = cell.starts_with(['=', '+', '@', '\t', '\r']) || (cell.starts_with('-') && cell.parse::<f64>().is_err());
-        let cell = if formula { format!("'{cell}") } else { cell.to_owned() };
+        let cell = if is_formula(cell.trim_start_matches('\'')) { format!("'{cell}") } else { cell.to_owned() };
         if cell.contains(['"', ',', '\n', '\r']) {
             out.push('"');
             out.push_str(&cell.replace('"', "\"\""));
@@ -152,5 +157,9 @@ mod tests {
     #[test]
     fn writes_what_no_spreadsheet_runs() {
         assert_eq!(line(["a", "b,c", "say \"x\"", "=1+1", "-5", "-A"]), "a,\"b,c\",\"say \"\"x\"\"\",'=1+1,-5,'-A\r\n");
+        for cell in ["=1+1", "'=1+1", "''@x", "-A", "'-A", "-5", "'-5", "'quoted'", "it's"] {
+            let written = line([cell]);
+            assert_eq!(super::super::csv_read::plain(written.trim_end().to_owned()), cell, "{written}");
+        }
     }
 }

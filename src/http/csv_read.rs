@@ -1,5 +1,7 @@
 //! Reading a table (RFC 4180) as it comes, piece by piece: rows go out as soon as they are whole, and nothing is kept of them.
 
+use super::csv::is_formula;
+
 /// Bytes of one cell at most.
 const CELL_MAX: usize = 64 * 1024;
 /// Cells of one row at most.
@@ -136,9 +138,9 @@ impl Reader {
 }
 
 /// Without the apostrophe that our own tables put before what a spreadsheet would take for a formula.
-fn plain(text: String) -> String {
+pub(super) fn plain(text: String) -> String {
     match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(['=', '+', '-', '@', '\t']) => rest.to_owned(),
+        Some(rest) if is_formula(rest.trim_start_matches('\'')) => rest.to_owned(),
         _ => text,
     }
 }

@@ -163,7 +163,9 @@ fn product(row: &ProductRow, stock: i64) -> Value {
     json!({
         "sku": row.sku, "name": row.name,
         "price": amount(row.price_minor, currency), "cost_price": amount(row.cost_price_minor, currency), "currency": currency,
-        "low_stock_threshold": row.low_stock_threshold, "oversell_policy": row.oversell_policy, "stock": stock,
+        "low_stock_threshold": row.low_stock_threshold, "oversell_policy": row.oversell_policy,
+        // Less than nothing lies on no shelf: the cell says nothing, and nothing is changed by it.
+        "stock": (stock >= 0).then_some(stock),
     })
 }
 

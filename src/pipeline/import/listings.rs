@@ -53,8 +53,12 @@ impl ListingCells {
             marketplace_sku: self.marketplace_sku.clone().map(Some),
             refs: self.refs.clone(),
             price: self.money()?.map(Some),
-            state: self.state.as_deref().and_then(|state| ["active", "paused", "ended"].into_iter().find(|s| *s == state)),
+            state: self.state_word(),
         })
+    }
+
+    fn state_word(&self) -> Option<&'static str> {
+        self.state.as_deref().and_then(|state| ["active", "paused", "ended"].into_iter().find(|s| *s == state))
     }
 }
 
@@ -216,6 +220,12 @@ async fn insert(tx: &mut Tx<'_>, cells: &[ListingCells], made: &[(usize, New)], 
         working.touch(product, cause);
     }
     working.flush(tx).await?;
+    // A new one is on sale; what the row says is put away is put away before anything is told.
+    for (n, new) in made {
+        let Some(state) = cells.get(*n).and_then(|row| row.state_word()).filter(|state| *state != "active") else { continue };
+        let Some(old) = listings::lock_names(&mut tx.conn, new.id).await? else { continue };
+        change(tx, new.id, &old, &UpdateListing { state: Some(state), ..UpdateListing::default() }, actor).await?;
+    }
     for marketplace in made.iter().map(|(_, new)| new.marketplace).collect::<BTreeSet<_>>() {
         webhooks::retry_unmapped(&mut tx.conn, marketplace).await?;
         tx.effects.to_push.insert(marketplace);

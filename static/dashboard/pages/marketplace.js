@@ -131,11 +131,12 @@ async function archive(place, ctx) {
   } catch (error) {
     if (!(error instanceof Problem) || !error.body.confirm) throw error;
     const { listings, still_shown: shown, open_orders: open, committed } = error.body.hangs_on_it;
-    const text = h("div", {},
+    const text = [
       h("p", {}, `${place.name} is told and asked nothing any more, and rings no alert. Its ${plural(listings, "listing")} are left out of lists; all that happened stays. You can bring it back.`),
       shown ? h("div", { class: "callout warn" }, icon("warn"), h("div", {}, h("p", {}, `${plural(shown, "listing")} still ${shown === 1 ? "shows" : "show"} pieces there, and it goes on selling them. To stop that, set “Show 0, whatever is said” in its allocation rule first and wait until it is told, or end them there.`),
         h("div", { class: "actions" }, go("Allocation rule", `#/settings/rules?marketplace=${place.code}`, { name: "sliders", small: true })))) : null,
-      open ? h("p", {}, `${plural(open, "order")} with ${plural(committed, "piece")} ${open === 1 ? "is" : "are"} not shipped yet. They stay open, and can be shipped or cancelled as before.`) : null);
+      open ? h("p", {}, `${plural(open, "order")} with ${plural(committed, "piece")} ${open === 1 ? "is" : "are"} not shipped yet. They stay open, and can be shipped or cancelled as before.`) : null,
+    ];
     if (!(await sure(`Archive ${place.name}?`, text, { yes: "Archive it" }))) return;
     await post(path, { confirm: error.body.confirm });
   }

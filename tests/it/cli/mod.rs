@@ -1,5 +1,7 @@
 //! The command line: beside a running hub it asks that one, without one it does the work itself.
 
+mod readme;
+
 use std::path::Path;
 use std::process::Stdio;
 

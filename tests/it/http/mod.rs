@@ -9,5 +9,6 @@ mod openapi;
 mod orders;
 mod people;
 mod roles;
+mod round_trips;
 mod rule_tables;
 mod tokens;

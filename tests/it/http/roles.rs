@@ -129,6 +129,7 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET",    "/v1/admin/listings/export",                        VIEWER),
     ("POST",   "/v1/admin/rules/import",                           OPERATOR),
     ("GET",    "/v1/admin/rules/export",                           VIEWER),
+    ("GET",    "/v1/admin/counts/export",                          VIEWER),
     ("GET",    "/v1/auth/setup",                                   PUBLIC),
     ("POST",   "/v1/auth/setup",                                   PUBLIC),
     ("POST",   "/v1/auth/login",                                   PUBLIC),
