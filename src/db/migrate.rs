@@ -71,6 +71,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0009_long_lists.sql"),
         postgres: include_str!("../../migrations/postgres/0009_long_lists.sql"),
     },
+    Pair {
+        number: 10,
+        name: "large_catalogue",
+        sqlite: include_str!("../../migrations/sqlite/0010_large_catalogue.sql"),
+        postgres: include_str!("../../migrations/postgres/0010_large_catalogue.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

@@ -21,12 +21,18 @@ statements! {
     PRODUCTS_PAGE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND sku > $1 ORDER BY sku LIMIT $2");
-    // SQLite folds the case of ASCII letters only, PostgreSQL as its locale says: the other spellings come in ready made.
-    PRODUCTS_FOUND = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+    // Every product is looked at, in an index that holds just what is compared. The case of ASCII letters: SQLite's LIKE ignores it,
+    // PostgreSQL's does not, and its LOWER goes by the locale. Of other letters ($5) the other spellings come in ready made.
+    PRODUCTS_FOUND = split("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND sku > $1 AND ($3 = '' OR stock_state = $3) \
-            AND (LOWER(sku) LIKE $4 ESCAPE '!' OR LOWER(name) LIKE $4 ESCAPE '!' OR name LIKE $5 ESCAPE '!' \
-                OR name LIKE $6 ESCAPE '!' OR name LIKE $7 ESCAPE '!') ORDER BY sku LIMIT $2");
+            AND (sku LIKE $4 ESCAPE '!' OR name LIKE $4 ESCAPE '!' OR ($5 = TRUE AND (name LIKE $6 ESCAPE '!' \
+                OR name LIKE $7 ESCAPE '!' OR name LIKE $8 ESCAPE '!'))) ORDER BY sku LIMIT $2",
+        "SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
+            is_available, stock_state, rule, version, created_at, updated_at FROM products \
+        WHERE archived_at IS NULL AND sku > $1 AND ($3 = '' OR stock_state = $3) \
+            AND (LOWER(sku) LIKE $4 ESCAPE '!' OR LOWER(name) LIKE $4 ESCAPE '!' OR ($5 = TRUE AND (name LIKE $6 ESCAPE '!' \
+                OR name LIKE $7 ESCAPE '!' OR name LIKE $8 ESCAPE '!'))) ORDER BY sku LIMIT $2");
     PRODUCTS_IN_STATE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND stock_state = $3 AND sku > $1 ORDER BY sku LIMIT $2");
@@ -130,7 +136,8 @@ pub async fn search(conn: &mut Conn<'_>, after: &str, limit: i64, text: &str, st
     }
     let [low, typed, high, title] =
         [text.to_lowercase(), text.to_owned(), text.to_uppercase(), capitalised(text)].map(|text| holding(&text));
-    fetch_all!(conn, PRODUCTS_FOUND, ProductRow, after, limit, state, low.as_str(), typed.as_str(), high.as_str(), title.as_str())
+    let [low, typed, high, title] = [&low, &typed, &high, &title].map(String::as_str);
+    fetch_all!(conn, PRODUCTS_FOUND, ProductRow, after, limit, state, low, !text.is_ascii(), typed, high, title)
 }
 
 fn capitalised(text: &str) -> String {

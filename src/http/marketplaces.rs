@@ -205,7 +205,7 @@ pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Da
     let (rows, dirty): (Vec<MarketplaceRow>, Vec<Dirty>) =
         ask!(ctx, (Vec<MarketplaceRow>, Vec<Dirty>), [] | conn | Ok((db::list(conn).await?, listings::dirty(conn).await?)))?;
     let items: Vec<_> = rows.iter().map(|row| shape(&ctx, row, &dirty)).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(items)))
 }
 
 type Found = (Option<MarketplaceRow>, Vec<SecretRow>, Vec<Dirty>);
