@@ -35,14 +35,14 @@ statements! {
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
         WHERE w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) AND ($4 = '' OR m.code = $4) \
             AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
     WEBHOOKS_PAGE_OF_MARKETPLACE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, \
             w.retry_count, w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplaces m CROSS JOIN marketplace_webhooks w \
         WHERE m.code = $4 AND w.marketplace_id = m.id AND w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) \
             AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
     // How far so many rows reach: read from an index alone.
     WEBHOOKS_REACH = both("SELECT id FROM marketplace_webhooks WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 1 OFFSET $3");
@@ -54,7 +54,7 @@ statements! {
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
         WHERE w.status IN ('failed', 'unmapped') AND w.status = $3 AND (CASE WHEN w.id < $1 AND w.id >= $2 THEN 1 ELSE 0 END) = 1 \
             AND ($4 = '' OR m.code = $4) AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
     WEBHOOKS_UNDER_WAY = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, \
             w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
@@ -62,7 +62,7 @@ statements! {
         WHERE w.marketplace_id = m.id AND w.status IN ('pending', 'retry') AND w.status = $3 \
             AND (CASE WHEN w.id < $1 AND w.id >= $2 THEN 1 ELSE 0 END) = 1 AND ($4 = '' OR m.code = $4) \
             AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
     WEBHOOK_BY_ID = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
