@@ -34,6 +34,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "listings import",
         &["stockhub listings import listings.csv --dry-run", "stockhub listings export | stockhub listings import -"],
     ),
+    ("rules import", &["stockhub rules import rules.csv --dry-run", "stockhub rules export | stockhub rules import -"]),
+    ("rules export", &["stockhub rules export > rules.csv"]),
     ("products export", &["stockhub products export > products.csv"]),
     ("listings export", &["stockhub listings export > listings.csv"]),
     ("webhook schemes", &["stockhub webhook schemes"]),

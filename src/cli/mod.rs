@@ -105,6 +105,11 @@ enum Command {
         #[command(subcommand)]
         command: tables::Tables,
     },
+    /// Tables of allocation rules: of the hub, marketplaces, products and listings
+    Rules {
+        #[command(subcommand)]
+        command: tables::Tables,
+    },
     /// Read logged webhooks again
     Replay(tables::ReplayArguments),
     /// A whole copy of the database, while the hub runs
@@ -164,6 +169,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Secret { command } => with_settings(&files, move |settings| people::secret(settings, command)).await,
         Command::Products { command } => with_settings(&files, move |s| tables::tables(s, "products", command)).await,
         Command::Listings { command } => with_settings(&files, move |s| tables::tables(s, "listings", command)).await,
+        Command::Rules { command } => with_settings(&files, move |s| tables::tables(s, "rules", command)).await,
         Command::Replay(arguments) => with_settings(&files, move |settings| tables::replay(settings, arguments)).await,
         Command::Backup(arguments) => with_settings(&files, move |settings| backup::backup(settings, arguments)).await,
         Command::Completions { shell } => {

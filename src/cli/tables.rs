@@ -1,4 +1,4 @@
-//! `stockhub products` and `stockhub listings`: tables in and out, and `stockhub replay`.
+//! `stockhub products`, `listings` and `rules`: tables in and out, and `stockhub replay`.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -157,10 +157,7 @@ fn report(kind: &str, said: &Said) {
         b["rows"], b["created"], b["updated"], b["unchanged"], b["error_count"]
     ));
     if let Some(question) = b.get("confirm_needed") {
-        err(&format!(
-            "{} of {} products with stock would have none: it will ask to be confirmed",
-            question["affected"], question["stocked"]
-        ));
+        err(&format!("{}: it will ask to be confirmed", question["detail"].as_str().unwrap_or("it changes a lot")));
     }
 }
 

@@ -77,6 +77,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0010_large_catalogue.sql"),
         postgres: include_str!("../../migrations/postgres/0010_large_catalogue.sql"),
     },
+    Pair {
+        number: 11,
+        name: "tables_of_rules",
+        sqlite: include_str!("../../migrations/sqlite/0011_tables_of_rules.sql"),
+        postgres: include_str!("../../migrations/postgres/0011_tables_of_rules.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

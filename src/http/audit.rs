@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::{Role, require};
@@ -29,6 +30,9 @@ pub(super) struct AuditShape {
     actor: String,
     action: String,
     target: Option<String>,
+    /// What the action is not told by its name and target, like the rows of an import.
+    #[schema(value_type = Object)]
+    details: Value,
     request_id: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -38,7 +42,7 @@ impl Source for AuditFilter {
     type Row = AuditRow;
     type Shape = AuditShape;
     const NAME: &'static str = "audit";
-    const COLUMNS: &'static [&'static str] = &["id", "created_at", "actor", "action", "target", "request_id"];
+    const COLUMNS: &'static [&'static str] = &["id", "created_at", "actor", "action", "target", "details", "request_id"];
 
     async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
         tokens::audit_page(conn, self, ids, limit).await
@@ -54,6 +58,7 @@ impl Source for AuditFilter {
             actor: a.actor,
             action: a.action,
             target: a.target,
+            details: serde_json::from_str(&a.details).unwrap_or(Value::Null),
             request_id: a.request_id,
             created_at: a.created_at,
         }

@@ -90,9 +90,9 @@ pub(super) async fn post(
     };
     if !dry_run
         && let Some(question) = empties(&ctx, &counts).await?
-        && question["confirm"].as_str() != confirm.as_deref()
+        && Some(&question.confirm) != confirm.as_ref()
     {
-        return Err(import::confirm_needed(&question));
+        return Err(question.into());
     }
     let command = PostCounts { counts, reason: "cycle_count", dry_run, actor: caller.actor.clone() };
     let show = |done: Vec<Counted>| (StatusCode::OK, json!({ "dry_run": false, "counts": done }));
@@ -107,7 +107,7 @@ pub(super) async fn post(
 }
 
 /// What has to be confirmed, where these counts leave nothing of many products there is something of.
-async fn empties(ctx: &Context, counts: &[Count]) -> Result<Option<serde_json::Value>, Problem> {
+async fn empties(ctx: &Context, counts: &[Count]) -> Result<Option<import::Question>, Problem> {
     let zeros: Vec<String> =
         counts.iter().filter(|count| count.count == Quantity::ZERO).map(|count| count.sku.to_string()).collect();
     let emptied = ask!(ctx, i64, [zeros: Vec<String> = zeros] |conn| {

@@ -67,9 +67,15 @@ pub(super) struct ImportDone {
 pub(super) struct Record<'a> {
     columns: &'a [String],
     cells: &'a [String],
+    /// Of whoever sent the table.
+    pub role: Role,
 }
 
 impl Record<'_> {
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
+    }
+
     /// What stands in a column; an empty cell says nothing.
     pub fn get(&self, column: &str) -> Option<&str> {
         let place = self.columns.iter().position(|name| name == column)?;
@@ -92,6 +98,8 @@ impl Record<'_> {
 /// A kind of table.
 pub(super) trait Table: 'static {
     type Cells: Serialize + Send + Clone + 'static;
+    /// What the second look is at, gathered from the rows.
+    type Sum: Default;
     const KIND: Kind;
     const COLUMNS: &'static [&'static str];
     /// Columns that must be there.
@@ -101,13 +109,56 @@ pub(super) trait Table: 'static {
 
     fn read(record: &Record<'_>) -> Result<Self::Cells, Vec<FaultText>>;
     fn key(cells: &Self::Cells) -> String;
-    fn compare(ctx: &Context, rows: Vec<Self::Cells>) -> impl Future<Output = Result<Compared, Problem>>;
+    /// What each row would do, in order.
+    fn compare(ctx: &Context, rows: Vec<Self::Cells>, sum: &mut Self::Sum) -> impl Future<Output = Result<Verdicts, Problem>>;
+    /// What has to be confirmed before all of it is done, if anything.
+    fn question(ctx: &Context, sum: Self::Sum, digest: &[u8; 32]) -> impl Future<Output = Result<Option<Question>, Problem>>;
 }
 
-pub(super) struct Compared {
-    pub verdicts: Vec<Result<Verdict, FaultText>>,
-    /// SKUs of which nothing would be left.
-    pub emptied: Vec<String>,
+pub(super) type Verdicts = Vec<Result<Verdict, FaultText>>;
+
+/// Changes a lot at once: looked at twice.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub detail: String,
+    /// Of this very change, so that it confirms no other.
+    pub confirm: String,
+    /// What else is told of it.
+    pub more: Vec<(&'static str, Value)>,
+}
+
+impl Question {
+    /// What a dry run shows of it.
+    fn shown(&self) -> Value {
+        let mut shown = json!({"detail": self.detail, "confirm": self.confirm});
+        for (name, value) in &self.more {
+            shown[*name] = value.clone();
+        }
+        shown
+    }
+}
+
+impl From<Question> for Problem {
+    fn from(question: Question) -> Self {
+        let Question { detail, confirm, mut more } = question;
+        more.push(("confirm", json!(confirm)));
+        Self { more, ..Self::conflict("needs-confirmation", detail) }
+    }
+}
+
+/// Products of which nothing would be left, each counted once.
+#[derive(Default)]
+pub(super) struct Emptied(HashSet<u64>);
+
+impl Emptied {
+    pub fn add(&mut self, sku: &str) {
+        let digest = Sha256::digest(sku.as_bytes());
+        self.0.insert(u64::from_be_bytes(std::array::from_fn(|n| digest[n])));
+    }
+
+    pub fn count(&self) -> i64 {
+        self.0.len() as i64
+    }
 }
 
 struct Import<'a, T: Table> {
@@ -123,8 +174,7 @@ struct Import<'a, T: Table> {
     counts: Counts,
     errors: Vec<RowError>,
     error_count: usize,
-    emptied: HashSet<u64>,
-    emptied_count: i64,
+    sum: T::Sum,
 }
 
 pub(super) async fn take<T: Table>(
@@ -152,8 +202,7 @@ pub(super) async fn take<T: Table>(
         counts: Counts::default(),
         errors: Vec::new(),
         error_count: 0,
-        emptied: HashSet::new(),
-        emptied_count: 0,
+        sum: T::Sum::default(),
     };
     let received = import.receive(body).await;
     let done = match received {
@@ -215,7 +264,7 @@ impl<T: Table> Import<'_, T> {
             let message = format!("has {} cells, the first line names {} columns", cells.len(), self.columns.len());
             return Err(broken_with(line, "csv-syntax", &message));
         }
-        let read = T::read(&Record { columns: &self.columns, cells: &cells });
+        let read = T::read(&Record { columns: &self.columns, cells: &cells, role: self.caller.role });
         match read {
             Err(faults) => faults.into_iter().for_each(|(field, message)| self.error(line, field, message)),
             Ok(row) => {
@@ -259,9 +308,9 @@ impl<T: Table> Import<'_, T> {
         if waiting.is_empty() {
             return Ok(());
         }
-        let compared = T::compare(self.ctx, waiting.iter().map(|(_, row)| row.clone()).collect()).await?;
+        let verdicts = T::compare(self.ctx, waiting.iter().map(|(_, row)| row.clone()).collect(), &mut self.sum).await?;
         let mut staged = Vec::with_capacity(waiting.len());
-        for ((line, row), verdict) in waiting.into_iter().zip(compared.verdicts) {
+        for ((line, row), verdict) in waiting.into_iter().zip(verdicts) {
             match verdict {
                 Ok(Verdict::Created) => self.counts.created += 1,
                 Ok(Verdict::Updated) => self.counts.updated += 1,
@@ -269,12 +318,6 @@ impl<T: Table> Import<'_, T> {
                 Err((field, message)) => self.error(line, field, message),
             }
             staged.push((line as i64, json!(row).to_string()));
-        }
-        for sku in compared.emptied {
-            let digest = Sha256::digest(sku.as_bytes());
-            if self.emptied.insert(u64::from_be_bytes(std::array::from_fn(|n| digest[n]))) {
-                self.emptied_count += 1;
-            }
         }
         if !self.dry_run && self.error_count == 0 {
             let actor = self.caller.actor.clone();
@@ -307,22 +350,20 @@ impl<T: Table> Import<'_, T> {
             ];
             return Err(Problem { more, ..problem });
         }
-        let ask = self.question(digest).await?;
+        let ask = T::question(self.ctx, std::mem::take(&mut self.sum), &digest).await?;
         if self.dry_run {
             let mut shown = json!(self.shown(self.counts));
             if let Some(question) = ask {
-                shown["confirm_needed"] = question;
+                shown["confirm_needed"] = question.shown();
             }
             return Ok(HttpResponse::Ok().json(shown));
         }
-        if let Some(question) = ask
-            && question["confirm"].as_str() != confirm
-        {
-            return Err(confirm_needed(&question));
+        if let Some(question) = ask.filter(|question| Some(question.confirm.as_str()) != confirm) {
+            return Err(question.into());
         }
         let Some(id) = self.id.take() else { return Ok(HttpResponse::Ok().json(self.shown(Counts::default()))) };
-        let action = if T::KIND == Kind::Products { "products.import" } else { "listings.import" };
-        let accept = Accept { id, actor: self.caller.actor.clone(), action, request_id: request_id(request) };
+        let (actor, action, rows) = (self.caller.actor.clone(), T::KIND.action(), self.rows);
+        let accept = Accept { id, actor, action, rows, request_id: request_id(request) };
         self.ctx.writer.run_patiently(accept).await?;
         let writer = self.ctx.writer.clone();
         // Whoever sent it may go away; it is done all the same.
@@ -352,15 +393,10 @@ impl<T: Table> Import<'_, T> {
             dry_run: self.dry_run,
         }
     }
-
-    /// What has to be confirmed, if anything.
-    async fn question(&self, digest: [u8; 32]) -> Result<Option<Value>, Problem> {
-        empties(self.ctx, self.emptied_count, &digest).await
-    }
 }
 
 /// Whether emptying so many products has to be confirmed: of this very change, so that the token confirms no other.
-pub(super) async fn empties(ctx: &Context, emptied: i64, digest: &[u8; 32]) -> Result<Option<Value>, Problem> {
+pub(super) async fn empties(ctx: &Context, emptied: i64, digest: &[u8; 32]) -> Result<Option<Question>, Problem> {
     // One by one is how a shop sells out.
     if emptied < 2 {
         return Ok(None);
@@ -370,17 +406,11 @@ pub(super) async fn empties(ctx: &Context, emptied: i64, digest: &[u8; 32]) -> R
         return Ok(None);
     }
     let token = Sha256::digest([&digest[..], &emptied.to_be_bytes(), &stocked.to_be_bytes()].concat());
-    let confirm: String = hex::encode(token).chars().take(16).collect();
-    Ok(Some(json!({"confirm": confirm, "affected": emptied, "stocked": stocked})))
-}
-
-pub(super) fn confirm_needed(question: &Value) -> Problem {
-    let detail = format!("{} of {} products with stock would have none", question["affected"], question["stocked"]);
-    let member = |name: &'static str| (name, question[name].clone());
-    Problem {
-        more: vec![member("confirm"), member("affected"), member("stocked")],
-        ..Problem::conflict("needs-confirmation", detail)
-    }
+    Ok(Some(Question {
+        detail: format!("{emptied} of {stocked} products with stock would have none"),
+        confirm: hex::encode(token).chars().take(16).collect(),
+        more: vec![("affected", json!(emptied)), ("stocked", json!(stocked))],
+    }))
 }
 
 fn too_large(detail: String) -> Problem {

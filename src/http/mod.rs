@@ -41,6 +41,7 @@ mod pushes;
 mod products;
 mod reservations;
 mod repair;
+mod rule_tables;
 mod rules;
 mod reconciliations;
 mod same_site;
@@ -126,6 +127,8 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/listings/export", "GET", [get().to(tables::export_listings)]))
         .service(at("/v1/admin/products/{sku}", "GET, PATCH", [get().to(products::get), patch().to(product_change::change)]))
         .service(at("/v1/admin/products", "GET, POST", [get().to(products::list), post().to(products::create)]))
+        .service(at("/v1/admin/rules/import", "POST", [post().to(rule_tables::import)]))
+        .service(at("/v1/admin/rules/export", "GET", [get().to(rule_tables::export)]))
         .service(at("/v1/admin/rules", "GET, PUT", [get().to(rules::of_hub), put().to(rules::set_hub)]))
         .service(at(
             "/v1/admin/marketplaces/{code}/rule",

@@ -10,7 +10,7 @@ use super::auth::{Role, require};
 use super::csv;
 use super::described::{Looked, Written};
 use super::extract::{NoParams, Params};
-use super::import::{Compared, ImportDone, ImportParams, Record, Table, take};
+use super::import::{self, Emptied, ImportDone, ImportParams, Question, Record, Table, Verdicts, take};
 use super::problem::Problem;
 use super::shapes::text;
 use super::table::line;
@@ -35,6 +35,7 @@ struct Products;
 
 impl Table for Products {
     type Cells = ProductCells;
+    type Sum = Emptied;
     const KIND: Kind = Kind::Products;
     const COLUMNS: &'static [&'static str] =
         &["sku", "name", "price", "cost_price", "currency", "low_stock_threshold", "oversell_policy", "stock"];
@@ -85,13 +86,18 @@ impl Table for Products {
         cells.sku.clone()
     }
 
-    async fn compare(ctx: &Context, rows: Vec<ProductCells>) -> Result<Compared, Problem> {
+    async fn compare(ctx: &Context, rows: Vec<ProductCells>, sum: &mut Emptied) -> Result<Verdicts, Problem> {
         let starting = || Problem::unavailable("starting", "the hub is starting");
         let store = ctx.kit.registry.by_code(STORE).ok_or_else(starting)?;
         let main = *store.locations.first().ok_or_else(starting)?;
         let low_stock_threshold = ctx.kit.limits.low_stock_threshold;
         let compared = ctx.ask(Compare { rows, main, low_stock_threshold }).await?;
-        Ok(Compared { verdicts: compared.verdicts, emptied: compared.emptied })
+        compared.emptied.iter().for_each(|sku| sum.add(sku));
+        Ok(compared.verdicts)
+    }
+
+    async fn question(ctx: &Context, sum: Emptied, digest: &[u8; 32]) -> Result<Option<Question>, Problem> {
+        import::empties(ctx, sum.count(), digest).await
     }
 }
 
@@ -165,6 +171,7 @@ struct Listings;
 
 impl Table for Listings {
     type Cells = ListingCells;
+    type Sum = ();
     const KIND: Kind = Kind::Listings;
     const COLUMNS: &'static [&'static str] = &[
         "marketplace",
@@ -225,9 +232,13 @@ impl Table for Listings {
         cells.key()
     }
 
-    async fn compare(ctx: &Context, rows: Vec<ListingCells>) -> Result<Compared, Problem> {
-        let verdicts = ctx.ask(CompareListings { rows, kit: ctx.kit.clone() }).await?;
-        Ok(Compared { verdicts, emptied: Vec::new() })
+    async fn compare(ctx: &Context, rows: Vec<ListingCells>, (): &mut ()) -> Result<Verdicts, Problem> {
+        Ok(ctx.ask(CompareListings { rows, kit: ctx.kit.clone() }).await?)
+    }
+
+    /// What is sold where leaves the stock as it is.
+    async fn question(_: &Context, (): (), _: &[u8; 32]) -> Result<Option<Question>, Problem> {
+        Ok(None)
     }
 }
 

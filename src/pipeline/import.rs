@@ -1,8 +1,9 @@
-//! Tables of products and listings. A table is received and checked whole before any of it counts; from the moment it is accepted it
+//! Tables of products, listings and rules. A table is received and checked whole before any of it counts; from the moment it is accepted it
 //! is applied to the end, a stretch of rows per transaction, so that sales never wait for it, and a kill only pauses it.
 
 pub mod listings;
 pub mod products;
+pub mod rules;
 
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ const STALE: Duration = Duration::from_secs(3_600);
 pub enum Kind {
     Products,
     Listings,
+    Rules,
 }
 
 impl Kind {
@@ -30,6 +32,16 @@ impl Kind {
         match self {
             Self::Products => "products",
             Self::Listings => "listings",
+            Self::Rules => "rules",
+        }
+    }
+
+    /// What the audit log calls it.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Products => "products.import",
+            Self::Listings => "listings.import",
+            Self::Rules => "rules.import",
         }
     }
 }
@@ -79,6 +91,7 @@ pub struct Accept {
     pub id: Uuid,
     pub actor: String,
     pub action: &'static str,
+    pub rows: i64,
     pub request_id: String,
 }
 
@@ -93,7 +106,7 @@ impl Command for Accept {
             actor: &self.actor,
             action: self.action,
             target: Some(&self.id.to_string()),
-            details: "{}",
+            details: &serde_json::json!({"rows": self.rows}).to_string(),
             request_id: Some(&self.request_id),
         };
         tokens::audit(&mut tx.conn, &audit, tx.now).await
@@ -133,6 +146,7 @@ impl Command for ApplyNext {
         let rows: Vec<(i64, String)> = rows.into_iter().map(|row| (row.n, row.data)).collect();
         let done = match import.kind.as_str() {
             "products" => products::apply(tx, &import, &rows).await?,
+            "rules" => rules::apply(tx, &import, &rows).await?,
             _ => listings::apply(tx, &import, &rows).await?,
         };
         imports::advance(&mut tx.conn, self.0, next, done).await?;

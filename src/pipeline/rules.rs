@@ -135,11 +135,11 @@ impl Command for SetRule {
         match &self.scope {
             Scope::Hub => {
                 rules::set_hub_rule(&mut tx.conn, &text).await?;
-                self.begin_pass(tx, None).await?;
+                begin_pass(tx, None, self.rule.clone()).await?;
             }
             Scope::Marketplace(id) => {
                 rules::set_of_marketplace(&mut tx.conn, *id, &text, tx.now).await?;
-                self.begin_pass(tx, Some(*id)).await?;
+                begin_pass(tx, Some(*id), self.rule.clone()).await?;
             }
             Scope::Product(sku) => {
                 let product = products::get(&mut tx.conn, sku).await?.ok_or(RuleError::Unknown("product"))?;
@@ -157,14 +157,13 @@ impl Command for SetRule {
     }
 }
 
-impl SetRule {
-    async fn begin_pass(&self, tx: &mut Tx<'_>, marketplace: Option<MarketplaceId>) -> Result<(), DbError> {
-        let version = tx.id::<uuid::Uuid>().to_string();
-        rules::set_version(&mut tx.conn, &version).await?;
-        rules::set_pass(&mut tx.conn, "").await?;
-        tx.effects.rules.push(RuleChange { marketplace, rule: self.rule.clone(), version });
-        Ok(())
-    }
+/// A rule of the hub (`None`) or of a marketplace was stored: it is live with the commit, and the pass makes all listings follow.
+pub(super) async fn begin_pass(tx: &mut Tx<'_>, of: Option<MarketplaceId>, rule: Rule) -> Result<(), DbError> {
+    let version = tx.id::<uuid::Uuid>().to_string();
+    rules::set_version(&mut tx.conn, &version).await?;
+    rules::set_pass(&mut tx.conn, "").await?;
+    tx.effects.rules.push(RuleChange { marketplace: of, rule, version });
+    Ok(())
 }
 
 async fn retarget(tx: &mut Tx<'_>, products: BTreeSet<ProductId>, actor: &str) -> Result<(), DbError> {

@@ -211,6 +211,34 @@ test("dashboard: a rule that would empty the shop is shown first, and only done 
   await calm(page);
 });
 
+test("dashboard: rules come in as a file, mistakes are told by line, and emptying the shop is asked for", async (t) => {
+  const { hub, bazaar, page } = await world(t, { path: "/#/settings/rules", width: 390, height: 844, allowed: [...NOBODY, /409/, /422/] });
+  await eventually(() => assert.equal(bazaar.shown.get("CUP-1"), 40));
+  const coming = page.waitForEvent("download");
+  await press(page, "Download all rules");
+  const file = await (await coming).createReadStream().then((stream) => stream.toArray()).then((pieces) => Buffer.concat(pieces).toString());
+  assert.match(file, /^scope,marketplace,sku,.*\r\nhub,.*\r\nmarketplace,bazaar,/s);
+  await press(page, "Bring in a file");
+  await page.waitForSelector("[aria-pressed=true]:text('Rules')");
+  const choose = (text) => page.setInputFiles("#csv", { name: "rules.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+  await choose("scope,sku,buffer\nproduct,CUP-1,2\nproduct,NOPE,x\n");
+  await page.waitForSelector("text=Mend these lines");
+  assert.match(await page.textContent("[aria-label='What is wrong']"), /3.*buffer.*whole number/s);
+  await fits(page, "a table with mistakes");
+  await choose("scope,sku,buffer\nproduct,CUP-1,40\nproduct,POT-2,3\n");
+  await press(page, "Bring in 2 rows");
+  await page.waitForSelector("dialog >> text=This changes a lot at once");
+  await fits(page, "what would change");
+  await press(page, "Keep it as it is");
+  assert.equal(bazaar.shown.get("CUP-1"), 40);
+  await press(page, "Bring in 2 rows");
+  await press(page, "Do it all the same");
+  await page.waitForSelector("h1:text('Allocation')");
+  await eventually(() => assert.deepEqual([bazaar.shown.get("CUP-1"), bazaar.shown.get("POT-2")], [0, 0]));
+  assert.deepEqual((await hub.api("GET", "/v1/admin/products/CUP-1/rule")).rule, { buffer: 40 });
+  await calm(page);
+});
+
 test("dashboard: a wrong token is refused in words, and signing out forgets the right one", async (t) => {
   const { hub } = await world(t);
   const page = await openPage(t, hub, { allowed: [...NOBODY, /401/] });
@@ -232,7 +260,7 @@ test("dashboard: a wrong token is refused in words, and signing out forgets the 
 
 /** Every page, its heading, and what it is called in pictures. */
 const PAGES = [
-  ["/", "Today"], ["/start", "Guided set-up"], ["/products", "Products"], ["/products/import", "Import"], ["/products/CUP-1", "Cup, blue"], ["/products/CUP-1/timeline", "Timeline"], ["/products/CUP-1/why", "Why"],
+  ["/", "Today"], ["/start", "Guided set-up"], ["/products", "Products"], ["/products/import", "Import"], ["/products/import?kind=rules", "Import"], ["/products/CUP-1", "Cup, blue"], ["/products/CUP-1/timeline", "Timeline"], ["/products/CUP-1/why", "Why"],
   [`/products/${encodeURIComponent("TRAY/3 ü")}`, "Tray"], ["/orders", "Orders"], ["/todo", "To do"], ["/unmapped", "Unmapped"], ["/dead-letters", "Dead letters"], ["/oversells", "Oversells"], ["/alerts", "Alerts"],
   ["/marketplaces", "Marketplaces"], ["/marketplaces/bazaar", "bazaar"], ["/marketplaces/store", "store"], ["/webhooks", "Webhooks"], ["/webhooks/rejected", "Webhooks"], ["/analytics", "Analytics"], ["/settings", "Settings"],
   ["/settings/tokens", "API tokens"], ["/settings/rules", "Allocation"], ["/settings/sinks", "Events"], ["/settings/places", "Places"], ["/settings/audit", "Audit"], ["/settings/account", "Your account"], ["/nowhere", "no such page"],

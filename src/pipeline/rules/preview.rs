@@ -1,7 +1,8 @@
 //! What a rule would do before it does it: how many products would stop being shown. A typed zero too many empties a shop; it
 //! shall need a second look.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,7 @@ use crate::db::{Conn, DbError, products};
 use crate::domain::allocation;
 use crate::domain::ids::{MarketplaceId, ProductId};
 use crate::domain::rule::Rule;
+use crate::pipeline::import::rules::Changes;
 use crate::pipeline::working::Working;
 use crate::pipeline::{Effects, Kit, Tx, retarget};
 
@@ -33,6 +35,9 @@ pub struct Preview {
     pub examples: Vec<Example>,
     #[serde(skip)]
     emptied: Vec<String>,
+    /// By marketplace: how many products show something there, and how many of these would show 0.
+    #[serde(skip)]
+    places: BTreeMap<String, (usize, usize)>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +53,27 @@ impl Preview {
         self.to_zero * 100 > self.shown * TO_ZERO_PERCENT_MAX
     }
 
+    /// Of a table: whether it empties too much, and what. A table that touches one marketplace is held against what that one shows.
+    pub fn of_table_needs(&self, changes: &Changes) -> Option<String> {
+        // One by one is how a shop puts things away.
+        if !changes.is_broad() && self.to_zero < 2 {
+            return None;
+        }
+        let too_many = |(shown, to_zero): (usize, usize)| to_zero * 100 > shown * TO_ZERO_PERCENT_MAX;
+        if self.needs_confirmation() {
+            return Some(format!("{} of {} products shown would go to zero", self.to_zero, self.shown));
+        }
+        let worst = self.places.iter().filter(|(_, counts)| too_many(**counts)).max_by_key(|(_, (_, to_zero))| *to_zero);
+        worst.map(|(code, (shown, to_zero))| format!("{to_zero} of {shown} products shown on {code} would go to zero"))
+    }
+
+    /// What must be said to do what a table says: of this table and this outcome.
+    pub fn token_of_table(&self, digest: &[u8; 32]) -> String {
+        let mut hash = Sha256::new_with_prefix(digest);
+        hash.update(self.emptied.join("\n"));
+        hex::encode(hash.finalize()).chars().take(16).collect()
+    }
+
     /// What must be said to go on: of this rule and this outcome, so that it confirms no other.
     pub fn token(&self, scope: &Scope, rule: &Rule) -> String {
         let text = format!("{scope:?}\n{}\n{}", serde_json::json!(rule), self.emptied.join("\n"));
@@ -55,10 +81,12 @@ impl Preview {
     }
 }
 
-/// Asks what a rule of the hub or of a marketplace would do to everything.
+/// Asks what a rule of the hub or of a marketplace, or a table of rules, would do to everything.
 pub struct Ask {
     kit: Kit,
     only: Option<MarketplaceId>,
+    /// Rules of products and listings that would change too.
+    changes: Arc<Changes>,
 }
 
 impl Ask {
@@ -76,7 +104,16 @@ impl Ask {
             }
             Scope::Product(_) | Scope::Listing(_) => return None,
         };
-        Some(Self { kit: Kit { rules: RuleBook::of(book), ..kit.clone() }, only })
+        Some(Self { kit: Kit { rules: RuleBook::of(book), ..kit.clone() }, only, changes: Arc::default() })
+    }
+
+    pub fn of_table(kit: &Kit, changes: Arc<Changes>) -> Self {
+        let mut book = (*kit.rules.get()).clone();
+        if let Some(rule) = &changes.hub {
+            book.hub = rule.clone();
+        }
+        book.marketplaces.extend(changes.marketplaces.iter().map(|(id, rule)| (*id, rule.clone())));
+        Self { kit: Kit { rules: RuleBook::of(book), ..kit.clone() }, only: None, changes }
     }
 }
 
@@ -92,13 +129,27 @@ impl Question for Ask {
             after = last.sku.to_string();
             let of_page: BTreeSet<ProductId> = page.iter().map(|row| row.id).collect();
             let mut tx = Tx { conn: conn.again(), kit: &self.kit, now: self.kit.clock.now(), effects: Effects::default() };
-            let working = Working::to_look_at(&mut tx, of_page.clone()).await?;
+            let mut working = Working::to_look_at(&mut tx, of_page.clone()).await?;
+            self.lay_over(&mut working);
             self.look(&tx, &working, &of_page, &mut preview)?;
         }
     }
 }
 
 impl Ask {
+    fn lay_over(&self, working: &mut Working) {
+        for (id, product) in &mut working.products {
+            if let Some(rule) = self.changes.products.get(id) {
+                product.rule = rule.to_string();
+            }
+        }
+        for (id, listing) in &mut working.listings {
+            if let Some(rule) = self.changes.listings.get(id) {
+                listing.row.rule = rule.to_string();
+            }
+        }
+    }
+
     fn look(&self, tx: &Tx<'_>, working: &Working, of_page: &BTreeSet<ProductId>, preview: &mut Preview) -> Result<(), DbError> {
         let group: BTreeSet<ProductId> = working.products.keys().copied().collect();
         let (pool, inputs) = retarget::inputs(tx, working, &group)?;
@@ -118,6 +169,9 @@ impl Ask {
             let before = listing.listed_stock;
             if before > 0 {
                 shown.insert(sku.clone());
+                let place = preview.places.entry(connection.code.clone()).or_default();
+                place.0 += 1;
+                place.1 += usize::from(target == 0);
             }
             if before > 0 && target == 0 {
                 emptied.insert(sku.clone());

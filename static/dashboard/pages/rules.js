@@ -1,9 +1,9 @@
 // How much of the stock each marketplace may show: for the hub, a marketplace, a product.
 
-import { get, put } from "../api.js";
+import { download, get, put } from "../api.js";
 import { form } from "../form.js";
 import { session } from "../session.js";
-import { card, choice, confirmed, facts, h, head, toast } from "../ui.js";
+import { act, card, choice, confirmed, facts, go, h, head, toast } from "../ui.js";
 
 export const title = "Allocation";
 
@@ -33,7 +33,10 @@ export function view({ path, name, rule, settings = {}, effective }, ctx) {
   const mass = path.endsWith("/rules") || path.includes("/marketplaces/");
   const may = session.may(mass ? "admin" : "operator");
   return [
-    head("Allocation", { back: ["#/settings", "Settings"], sub: "Without rules every marketplace shows everything. A rule says otherwise, for the hub, then a marketplace, then a product, then one listing; the nearest wins." }),
+    head("Allocation", { back: ["#/settings", "Settings"], sub: "Without rules every marketplace shows everything. A rule says otherwise, for the hub, then a marketplace, then a product, then one listing; the nearest wins.", actions: [
+      act("Download all rules", () => download("/v1/admin/rules/export", "rules.csv"), { name: "file" }),
+      session.may("operator") ? go("Bring in a file", "#/products/import?kind=rules", { name: "edit" }) : null,
+    ] }),
     choice("For", [["", "The hub"], ...session.names], code, (value) => ctx.ask({ marketplace: value, sku: "" })),
     card(`For ${name}`, { key: path },
       Object.keys(settings ?? {}).length ? h("p", { class: "note" }, `The configuration file names ${Object.keys(settings).join(", ")}; what stands there wins.`) : null,

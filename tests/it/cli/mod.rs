@@ -66,6 +66,17 @@ async fn commands_work_without_a_running_hub() {
     assert!(out.out.starts_with("sku,name,") && out.out.contains("\r\nA,Phone,,,,3,block,5\r\n"), "{}", out.out);
     let first = run(&config, &["products", "export", "--json"]).await.out.lines().next().map(str::to_owned).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["stock"], "5");
+    let rules = folder.path().join("rules.csv");
+    std::fs::write(&rules, "scope,sku,buffer\nproduct,A,2\n").unwrap();
+    let done = run(&config, &["rules", "import", rules.to_str().unwrap()]).await;
+    assert!(done.code == 0 && done.out.contains("1 rules: 0 created, 1 updated"), "{} {}", done.out, done.err);
+    let out = run(&config, &["rules", "export"]).await;
+    assert!(out.out.contains("\r\nproduct,,A,,,2,,,,,,,,\r\n"), "{}", out.out);
+    std::fs::write(&rules, "scope,stop_below\nhub,100\n").unwrap();
+    let asked = run(&config, &["rules", "import", rules.to_str().unwrap(), "--dry-run"]).await;
+    assert!(asked.code == 0 && asked.err.contains("1 of 1 products shown would go to zero: it will ask"), "{}", asked.err);
+    let asked = run(&config, &["rules", "import", rules.to_str().unwrap()]).await;
+    assert!(asked.code == 1 && asked.err.contains("run it again with --confirm"), "{}", asked.err);
     std::fs::write(folder.path().join("bad.csv"), "sku,stock\nA,x\n").unwrap();
     let bad = run(&config, &["products", "import", folder.path().join("bad.csv").to_str().unwrap()]).await;
     assert!(bad.code != 0 && bad.err.contains("line 2: stock:"), "{}", bad.err);

@@ -205,7 +205,7 @@ async fn a_broken_upload_is_nothing_and_an_accepted_one_is_everything() {
     };
     let stage = Stage { id: None, kind: Kind::Products, rows: (1..=600).map(|n| (n, cells(n))).collect(), actor: "test".into() };
     let id = hub.context.writer.run(stage).await.unwrap();
-    let accept = Accept { id, actor: "test".into(), action: "products.import", request_id: "r".into() };
+    let accept = Accept { id, actor: "test".into(), action: Kind::Products.action(), rows: 600, request_id: "r".into() };
     hub.context.writer.run(accept).await.unwrap();
     let database = hub.stop().await;
     let hub = Hub::on(database, Plan { shops: vec!["uzum"], products: vec![], ..Plan::default() }).await;

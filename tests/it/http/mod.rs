@@ -8,4 +8,5 @@ mod openapi;
 mod orders;
 mod people;
 mod roles;
+mod rule_tables;
 mod tokens;

@@ -127,6 +127,8 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET",    "/v1/admin/products/export",                        VIEWER),
     ("POST",   "/v1/admin/listings/import",                        OPERATOR),
     ("GET",    "/v1/admin/listings/export",                        VIEWER),
+    ("POST",   "/v1/admin/rules/import",                           OPERATOR),
+    ("GET",    "/v1/admin/rules/export",                           VIEWER),
     ("GET",    "/v1/auth/setup",                                   PUBLIC),
     ("POST",   "/v1/auth/setup",                                   PUBLIC),
     ("POST",   "/v1/auth/login",                                   PUBLIC),
