@@ -50,6 +50,8 @@ pub enum Refused {
     NotOurs,
     /// There is no such account any more.
     Gone,
+    /// It was put away: nothing is asked of it and nothing told.
+    Archived,
     /// The adapter can make no request of this.
     Unbuildable(Unreadable),
     /// It takes an access token, and there is none.
@@ -65,6 +67,7 @@ impl Refused {
             |code: &str, message: String| Outcome::Retry { after: None, throttled: false, code: Some(code.to_owned()), message };
         match self {
             Self::NotOurs => later("not-owner", "another process calls out for this marketplace".into()),
+            Self::Archived => later("archived", "the marketplace is archived".into()),
             Self::Gone => Outcome::Permanent { code: Some("gone".into()), message: "there is no such marketplace".into() },
             Self::Unbuildable(error) => Outcome::Permanent { code: Some(error.code.into()), message: error.message },
             Self::NoToken(outcome) => outcome,
@@ -238,6 +241,9 @@ impl Caller {
     /// Makes sure that this process may call out for the account, with budgets that belong to this ownership.
     async fn own(&self) -> Result<Arc<Connection>, Refused> {
         let connection = self.connection().ok_or(Refused::Gone)?;
+        if connection.is_archived() {
+            return Err(Refused::Archived);
+        }
         let fence = self.owned().ok_or(Refused::NotOurs)?;
         let mut loaded = self.loaded.lock().await;
         let wanted = (fence, connection.adapter.id());

@@ -16,7 +16,7 @@ statements! {
         WHERE leases.owner = excluded.owner OR leases.until < $2 \
         RETURNING name, fence");
     LEASES_RELEASE = both("UPDATE leases SET until = 0 WHERE owner = $2 AND name IN {texts $1}");
-    LEASE_OWNER = both("SELECT owner FROM leases WHERE name = $1 AND until > $2");
+    LEASE_OWNERS = both("SELECT name, owner FROM leases WHERE name IN {texts $1} AND until > $2");
     ACCOUNT_LIMITS_OF = both("SELECT name, blocked_until FROM account_limits WHERE marketplace_id = $1");
     ACCOUNT_LIMIT_SET = both("INSERT INTO account_limits (marketplace_id, name, blocked_until) VALUES ($1, $2, $3) \
         ON CONFLICT (marketplace_id, name) DO UPDATE SET blocked_until = excluded.blocked_until \
@@ -49,8 +49,13 @@ pub async fn release(conn: &mut Conn<'_>, names: &[String], owner: &str) -> Resu
     execute!(conn, LEASES_RELEASE, texts(names.iter().map(String::as_str)), owner).map(drop)
 }
 
-pub async fn owner(conn: &mut Conn<'_>, name: &str, now: Timestamp) -> Result<Option<String>, DbError> {
-    Ok(fetch_optional!(conn, LEASE_OWNER, (String,), name, now)?.map(|row| row.0))
+/// Who holds these leases, where somebody does.
+pub async fn owners<'a>(
+    conn: &mut Conn<'_>,
+    names: impl Iterator<Item = &'a str>,
+    now: Timestamp,
+) -> Result<Vec<(String, String)>, DbError> {
+    fetch_all!(conn, LEASE_OWNERS, (String, String), texts(names), now)
 }
 
 pub async fn blocked(conn: &mut Conn<'_>, id: MarketplaceId) -> Result<Vec<(String, Timestamp)>, DbError> {

@@ -12,9 +12,12 @@ use uuid::Uuid;
 
 statements! {
     ALERTS_OPEN_ONCE = both("INSERT INTO alerts (id, kind, severity, dedup_key, product_id, marketplace_id, message, opened_at) \
-        SELECT {id 0}, {text 1}, {text 2}, {text 3}, {id 4}, {id 5}, {text 6}, {int 7} FROM {rows} WHERE TRUE \
+        SELECT {id 0}, {text 1}, {text 2}, {text 3}, {id 4}, {id 5}, {text 6}, {int 7} FROM {rows} \
+        WHERE NOT EXISTS (SELECT 1 FROM marketplaces m WHERE m.id = {id 5} AND m.archived_at IS NOT NULL) \
         ON CONFLICT (dedup_key) WHERE state <> 'resolved' DO NOTHING");
     ALERTS_RESOLVE = both("UPDATE alerts SET state = 'resolved', resolved_at = $2 WHERE state <> 'resolved' AND dedup_key IN {texts $1}");
+    ALERTS_RESOLVE_OF_MARKETPLACE = both("UPDATE alerts SET state = 'resolved', resolved_at = $2 \
+        WHERE marketplace_id = $1 AND state <> 'resolved'");
     ALERT_ACK = both("UPDATE alerts SET state = 'acknowledged', acknowledged_at = $2, acknowledged_by = $3 \
         WHERE id = $1 AND state = 'open'");
     ALERT_STATE = both("SELECT state FROM alerts WHERE id = $1");
@@ -75,6 +78,11 @@ pub async fn open_once(conn: &mut Conn<'_>, alerts: &[NewAlert], now: Timestamp)
         return Ok(0);
     }
     execute!(conn, ALERTS_OPEN_ONCE, rows.finish())
+}
+
+/// All that stand of a marketplace.
+pub async fn resolve_of_marketplace(conn: &mut Conn<'_>, id: MarketplaceId, now: Timestamp) -> Result<(), DbError> {
+    execute!(conn, ALERTS_RESOLVE_OF_MARKETPLACE, id, now).map(drop)
 }
 
 pub async fn resolve<'a>(conn: &mut Conn<'_>, keys: impl IntoIterator<Item = &'a str>, now: Timestamp) -> Result<u64, DbError> {

@@ -33,7 +33,9 @@ statements! {
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
             l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at, \
-            l.raise_held_since, l.verify_at, l.gap_read_at \
+            l.raise_held_since, l.verify_at, l.gap_read_at, \
+            (SELECT CAST(CASE WHEN m.archived_at IS NOT NULL THEN 1 WHEN m.restored_as IS NOT NULL THEN 2 ELSE 0 END AS BIGINT) \
+                FROM marketplaces m WHERE m.id = l.marketplace_id) AS standing \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id {for update}");
@@ -41,7 +43,9 @@ statements! {
             l.marketplace_price, l.currency, l.rule, l.state, l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, \
             l.sent_at, l.acked_quantity, l.acked_version, l.acked_at, l.expected, l.marketplace_stock, l.observed_sequence, \
             l.stock_last_synced_at, l.quota_left, l.push_state, l.next_push_at, l.gap_since, l.push_trigger, l.created_at, \
-            l.raise_held_since, l.verify_at, l.gap_read_at \
+            l.raise_held_since, l.verify_at, l.gap_read_at, \
+            (SELECT CAST(CASE WHEN m.archived_at IS NOT NULL THEN 1 WHEN m.restored_as IS NOT NULL THEN 2 ELSE 0 END AS BIGINT) \
+                FROM marketplaces m WHERE m.id = l.marketplace_id) AS standing \
         FROM marketplace_products l \
         WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id IN {ids $1}) AND l.state <> 'ended' \
         ORDER BY l.id");
@@ -67,7 +71,13 @@ statements! {
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
-        WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id = $1) ORDER BY m.code, l.marketplace_product_id");
+        WHERE l.id IN (SELECT listing_id FROM listing_components WHERE product_id = $1) AND m.archived_at IS NULL \
+        ORDER BY m.code, l.marketplace_product_id");
+    LISTINGS_AROUND = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
+            l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
+            l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
+        FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.id IN {ids $1} AND m.archived_at IS NULL ORDER BY m.code, l.marketplace_product_id");
     LISTINGS_TO_LOOK_AT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
@@ -77,11 +87,12 @@ statements! {
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id WHERE l.id = $1");
+    // Those of an archived marketplace are shown to who asks for that one.
     LISTINGS_PAGE = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
-        WHERE l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+        WHERE l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) AND ($2 <> '' OR m.archived_at IS NULL) \
             AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
     // The same of one marketplace: its index gives them in order.
     LISTINGS_PAGE_OF_MARKETPLACE = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
@@ -94,20 +105,22 @@ statements! {
     LISTINGS_UNUSUAL = both("SELECT u.id FROM ( \
             SELECT * FROM (SELECT l.id FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
                 WHERE l.push_state IN ('new', 'unknown', 'blocked', 'paused', 'task') AND l.push_state = $3 AND l.state = 'active' \
-                    AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) ORDER BY l.id LIMIT $4) AS told \
+                    AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) AND ($2 <> '' OR m.archived_at IS NULL) \
+                ORDER BY l.id LIMIT $4) AS told \
             UNION ALL SELECT * FROM (SELECT l.id FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
                 WHERE l.state <> 'active' AND l.state = $3 AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
-                ORDER BY l.id LIMIT $4) AS away) AS u ORDER BY u.id LIMIT $4");
+                    AND ($2 <> '' OR m.archived_at IS NULL) ORDER BY l.id LIMIT $4) AS away) AS u ORDER BY u.id LIMIT $4");
     // What is not told yet. The id is asked for in a way that no index answers: of a marketplace there is the index of these.
     LISTINGS_UNTOLD = both("SELECT l.id FROM marketplaces m CROSS JOIN marketplace_products l \
         WHERE l.marketplace_id = m.id AND l.wanted_version > l.acked_version AND l.push_state = $3 AND l.state = 'active' \
-            AND (CASE WHEN l.id > $1 THEN 1 ELSE 0 END) = 1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) ORDER BY l.id LIMIT $4");
+            AND (CASE WHEN l.id > $1 THEN 1 ELSE 0 END) = 1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+            AND ($2 <> '' OR m.archived_at IS NULL) ORDER BY l.id LIMIT $4");
     LISTINGS_PAGE_OF_SKU = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.listed_stock, l.wanted_version, l.sent_quantity, l.sent_version, l.acked_quantity, l.acked_version, l.expected, \
             l.last_api_quantity, l.marketplace_stock, l.push_state, l.state, l.last_synced_at, l.last_error, l.version \
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.id IN (SELECT c.listing_id FROM listing_components c JOIN products p ON p.id = c.product_id WHERE p.sku = $5) \
-            AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) \
+            AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) AND ($2 <> '' OR m.archived_at IS NULL) \
             AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
     LISTING_NAMES_LOCK = both("SELECT marketplace_id, marketplace_sku, refs, marketplace_price, currency, state, version \
         FROM marketplace_products WHERE id = $1 {for update}");
@@ -117,7 +130,7 @@ statements! {
             next_push_at = (CASE WHEN $7 THEN $8 ELSE next_push_at END), attempts = (CASE WHEN $7 THEN 0 ELSE attempts END), version = version + 1, updated_at = $8 WHERE id = $1");
     LISTINGS_EXPORT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.marketplace_price, l.currency, l.state FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
-        WHERE l.id > $1 AND m.code <> 'store' ORDER BY l.id LIMIT $2");
+        WHERE l.id > $1 AND m.code <> 'store' AND m.archived_at IS NULL ORDER BY l.id LIMIT $2");
     // What the storefront publishes, to fill the keyed table at start: the store's listings carry the published version. In the order
     // of an index, so that each of them is read once, however many pages that takes.
     STORE_ITEMS = both("SELECT l.id, p.sku, l.listed_stock, l.wanted_version, l.state FROM ( \
@@ -126,7 +139,8 @@ statements! {
         CROSS JOIN listing_components c CROSS JOIN products p \
         WHERE c.listing_id = l.id AND p.id = c.product_id ORDER BY l.id");
     DIRTY_SUMMARY = both("SELECT m.code, COUNT(*), CAST(MIN(l.wanted_at) AS BIGINT) FROM marketplace_products l \
-            JOIN marketplaces m ON m.id = l.marketplace_id WHERE l.wanted_version > l.acked_version GROUP BY m.code");
+            JOIN marketplaces m ON m.id = l.marketplace_id \
+        WHERE l.wanted_version > l.acked_version AND m.archived_at IS NULL GROUP BY m.code");
 }
 
 row! {
@@ -164,6 +178,20 @@ row! {
         pub raise_held_since: Option<Timestamp>,
         pub verify_at: Option<Timestamp>,
         pub gap_read_at: Option<Timestamp>,
+        /// Of its marketplace, see [`ListingRow::is_archived`].
+        pub standing: i64,
+    }
+}
+
+impl ListingRow {
+    /// Its marketplace is archived: it is told nothing, and takes part in nothing.
+    pub const fn is_archived(&self) -> bool {
+        self.standing == 1
+    }
+
+    /// Its marketplace is being brought back: what it shows is not known.
+    pub const fn is_coming_back(&self) -> bool {
+        self.standing == 2
     }
 }
 
@@ -398,11 +426,11 @@ pub async fn of_product(conn: &mut Conn<'_>, product: ProductId) -> Result<Vec<L
     fetch_all!(conn, LISTINGS_OF_PRODUCT, ListingView, product)
 }
 
-/// The listings of several products, each with the products it is made of.
+/// The listings of several products without those of archived marketplaces, each with the products it is made of.
 pub async fn of_products(conn: &mut Conn<'_>, products: &[ProductId]) -> Result<(Vec<ListingView>, Vec<ComponentRow>), DbError> {
     let parts = components_around(conn, products.iter().copied()).await?;
     let listings = ids(parts.iter().map(|part| part.listing_id.uuid()));
-    Ok((fetch_all!(conn, LISTINGS_TO_LOOK_AT, ListingView, listings)?, parts))
+    Ok((fetch_all!(conn, LISTINGS_AROUND, ListingView, listings)?, parts))
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: ListingId) -> Result<Option<ListingView>, DbError> {

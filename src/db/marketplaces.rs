@@ -18,22 +18,41 @@ statements! {
             webhook_enabled = excluded.webhook_enabled, webhook_url = excluded.webhook_url, \
             feed_since = (CASE WHEN marketplaces.stock_feed = excluded.stock_feed THEN marketplaces.feed_since \
                 ELSE excluded.updated_at END), \
-            version = marketplaces.version + 1, updated_at = excluded.updated_at, archived_at = NULL, \
-            status = (CASE WHEN marketplaces.status IN ('archived', 'auth_error') THEN 'active' ELSE marketplaces.status END)");
+            version = marketplaces.version + 1, updated_at = excluded.updated_at, \
+            status = (CASE WHEN marketplaces.status = 'auth_error' THEN 'active' ELSE marketplaces.status END)");
+    // Archived ones too: what they sold is sold, and their past is looked at.
     MARKETPLACES_ALL = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
-            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at, api_settings FROM marketplaces \
-        WHERE archived_at IS NULL ORDER BY code");
+            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at, api_settings, archived_at, restored_as \
+        FROM marketplaces ORDER BY code");
     MARKETPLACE_LOCK = both("SELECT id, code, name, kind, adapter, base_url, account, policy, stock_feed, feed_since, currency, status, \
-            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at, api_settings FROM marketplaces \
-        WHERE code = $1 AND archived_at IS NULL {for update}");
+            declared_in, webhook_enabled, rule, last_webhook_at, version, created_at, api_settings, archived_at, restored_as \
+        FROM marketplaces WHERE code = $1 {for update}");
     MARKETPLACE_API_SETTINGS = both("SELECT api_settings FROM marketplaces WHERE code = $1");
     MARKETPLACE_API_SETTINGS_SET = both("UPDATE marketplaces SET api_settings = $2 WHERE code = $1");
     MARKETPLACE_ID_ANY = both("SELECT id FROM marketplaces WHERE code = $1");
     // Changes with every change of a connection, on any node.
-    CONNECTIONS_MARK = both("SELECT COUNT(*), CAST(COALESCE(SUM(version), 0) AS BIGINT) FROM marketplaces WHERE archived_at IS NULL");
+    CONNECTIONS_MARK = both("SELECT COUNT(*), CAST(COALESCE(SUM(version), 0) AS BIGINT) FROM marketplaces");
     MARKETPLACE_ID = both("SELECT id, feed_since FROM marketplaces WHERE code = $1");
     MARKETPLACE_STATUS_OF = both("SELECT status FROM marketplaces WHERE id = $1");
     MARKETPLACE_STATUS = both("UPDATE marketplaces SET status = $2, version = version + 1, updated_at = $3 WHERE id = $1");
+    MARKETPLACE_ARCHIVE = both("UPDATE marketplaces SET status = 'archived', archived_at = $2, restored_as = NULL, \
+            version = version + 1, updated_at = $2 WHERE id = $1 AND archived_at IS NULL");
+    MARKETPLACE_RESTORE = both("UPDATE marketplaces SET status = 'paused', archived_at = NULL, restored_as = 'active', \
+            version = version + 1, updated_at = $2 WHERE id = $1 AND archived_at IS NOT NULL");
+    MARKETPLACE_RESTORE_AS = both("UPDATE marketplaces SET restored_as = $2, version = version + 1, updated_at = $3 \
+        WHERE id = $1 AND restored_as IS NOT NULL");
+    MARKETPLACES_RESTORED = both("UPDATE marketplaces SET status = restored_as, restored_as = NULL, version = version + 1, \
+            updated_at = $1 WHERE restored_as IS NOT NULL RETURNING id");
+    // What somebody should know before it is archived. What it shows: as far as it is known.
+    MARKETPLACE_STANDING = both("SELECT \
+            (SELECT COUNT(*) FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.state <> 'ended') AS listings, \
+            (SELECT COUNT(*) FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.state <> 'ended' \
+                AND COALESCE(l.expected, l.acked_quantity, l.marketplace_stock, 0) > 0) AS shown, \
+            (SELECT COUNT(DISTINCT o.id) FROM orders o JOIN order_lines n ON n.order_id = o.id \
+                WHERE o.marketplace_id = m.id AND n.posted_committed > 0) AS open_orders, \
+            CAST((SELECT COALESCE(SUM(n.posted_committed), 0) FROM orders o JOIN order_lines n ON n.order_id = o.id \
+                WHERE o.marketplace_id = m.id) AS BIGINT) AS committed \
+        FROM marketplaces m WHERE m.code = $1");
     SALES_LOCATIONS = both("SELECT marketplace_id, location_id FROM marketplace_locations ORDER BY marketplace_id, position");
     SALES_LOCATION_ADD = both("INSERT INTO marketplace_locations (marketplace_id, position, location_id) VALUES ($1, $2, $3)");
     SALES_LOCATIONS_CLEAR = both("DELETE FROM marketplace_locations WHERE marketplace_id = $1");
@@ -61,6 +80,23 @@ row! {
         pub version: i64,
         pub created_at: Timestamp,
         pub api_settings: String,
+        pub archived_at: Option<Timestamp>,
+        /// It is being brought back, and will have this status then.
+        pub restored_as: Option<String>,
+    }
+}
+
+row! {
+    /// What hangs on a marketplace.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Standing {
+        pub listings: i64,
+        /// Of these, the ones that show something there.
+        pub shown: i64,
+        /// Orders with pieces that are not shipped yet.
+        pub open_orders: i64,
+        /// Those pieces.
+        pub committed: i64,
     }
 }
 
@@ -143,6 +179,29 @@ pub async fn status(conn: &mut Conn<'_>, id: MarketplaceId) -> Result<Option<Str
 
 pub async fn set_status(conn: &mut Conn<'_>, id: MarketplaceId, status: &str, now: Timestamp) -> Result<(), DbError> {
     execute_exactly!(1, conn, MARKETPLACE_STATUS, id, status, now)
+}
+
+pub async fn archive(conn: &mut Conn<'_>, id: MarketplaceId, now: Timestamp) -> Result<(), DbError> {
+    execute_exactly!(1, conn, MARKETPLACE_ARCHIVE, id, now)
+}
+
+/// Paused until its listings are worked out anew.
+pub async fn restore(conn: &mut Conn<'_>, id: MarketplaceId, now: Timestamp) -> Result<(), DbError> {
+    execute_exactly!(1, conn, MARKETPLACE_RESTORE, id, now)
+}
+
+/// Which status one that is being brought back will have.
+pub async fn restore_as(conn: &mut Conn<'_>, id: MarketplaceId, status: &str, now: Timestamp) -> Result<(), DbError> {
+    execute_exactly!(1, conn, MARKETPLACE_RESTORE_AS, id, status, now)
+}
+
+/// Those that were being brought back are back.
+pub async fn restored(conn: &mut Conn<'_>, now: Timestamp) -> Result<Vec<MarketplaceId>, DbError> {
+    Ok(fetch_all!(conn, MARKETPLACES_RESTORED, (MarketplaceId,), now)?.into_iter().map(|row| row.0).collect())
+}
+
+pub async fn standing(conn: &mut Conn<'_>, code: &str) -> Result<Option<Standing>, DbError> {
+    fetch_optional!(conn, MARKETPLACE_STANDING, Standing, code)
 }
 
 /// In which order each marketplace sells from which locations.

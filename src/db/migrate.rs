@@ -83,6 +83,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0011_tables_of_rules.sql"),
         postgres: include_str!("../../migrations/postgres/0011_tables_of_rules.sql"),
     },
+    Pair {
+        number: 12,
+        name: "archive",
+        sqlite: include_str!("../../migrations/sqlite/0012_archive.sql"),
+        postgres: include_str!("../../migrations/postgres/0012_archive.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

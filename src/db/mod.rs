@@ -34,6 +34,7 @@ pub mod places;
 pub mod polls;
 pub mod products;
 pub mod push_checks;
+pub mod push_attempts;
 pub mod pushes;
 pub mod reservations;
 pub mod rules;
@@ -65,6 +66,8 @@ use sql::{Dialect, Sql};
 /// KiB of pages the SQLite writer keeps. With less than a group of writes touches, pages are read and written again and again
 /// within one transaction; more is never used than the database has.
 const WRITE_CACHE_KIB: u32 = 128 * 1024;
+/// Rows of an answer that may be under way from the database's thread to ours: with room for all of them neither waits.
+const WRITE_ROWS: usize = 1_024;
 
 /// What the room needs to know of the settings.
 #[derive(Clone, Debug)]
@@ -222,7 +225,7 @@ impl DbOptions {
 
     fn sqlite_writer(&self) -> sqlx::sqlite::SqliteConnectOptions {
         // Negative: KiB instead of pages.
-        self.sqlite().pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
+        self.sqlite().pragma("cache_size", format!("-{WRITE_CACHE_KIB}")).row_buffer_size(WRITE_ROWS)
     }
 
     async fn postgres_writer(&self) -> Result<PgConnection, sqlx::Error> {
@@ -378,6 +381,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         polls::ALL,
         products::ALL,
         push_checks::ALL,
+        push_attempts::ALL,
         pushes::ALL,
         reservations::ALL,
         sales::ALL,

@@ -7,8 +7,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::sql::{Dialect, Sql};
 use super::{
-    DatabaseUrl, Db, DbOptions, WriteConnection, analytics, events, history, listings, movements, orders, products, push_checks,
-    pushes, sinks, webhooks,
+    DatabaseUrl, Db, DbOptions, WriteConnection, analytics, events, history, listings, movements, orders, products,
+    push_attempts, push_checks, pushes, sinks, webhooks,
 };
 
 /// A statement and the index it must be answered from.
@@ -22,7 +22,7 @@ fn wanted() -> [(&'static Sql, &'static [&'static str]); 35] {
         (&pushes::PUSHES_NEXT, &["listings_dirty", "listings_to_confirm", "listings_to_verify"]),
         (&push_checks::PUSHES_TO_VERIFY, &["listings_to_verify"]),
         (&listings::LISTINGS_RESOLVE, &["sqlite_autoindex_products_2 (sku=?)", "listing_components_by_product (product_id=?)"]),
-        (&pushes::PUSHES_GATE, &["webhooks_waiting"]),
+        (&pushes::PUSHES_GATES, &["webhooks_waiting"]),
         (&webhooks::WEBHOOKS_COUNT_SELECTED, &["sqlite_autoindex_marketplace_webhooks_1 (id>? AND id<?)"]),
         // Lists of what is rare.
         (&products::PRODUCTS_IN_STATE, &["products_by_state (stock_state=? AND sku>?)"]),
@@ -35,8 +35,8 @@ fn wanted() -> [(&'static Sql, &'static [&'static str]); 35] {
         (&orders::ORDERS_PAGE_OF_MARKETPLACE, &["orders_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
         (&orders::ORDERS_UNUSUAL, &["orders_unusual (status=? AND id>? AND id<?)"]),
         (&orders::ORDERS_NAMED, &["sqlite_autoindex_orders_2 (marketplace_id=? AND external_id=?)"]),
-        (&pushes::ATTEMPTS_PAGE_OF_MARKETPLACE, &["push_attempts_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
-        (&pushes::ATTEMPTS_UNUSUAL, &["push_attempts_unusual (outcome=? AND id>? AND id<?)"]),
+        (&push_attempts::ATTEMPTS_PAGE_OF_MARKETPLACE, &["push_attempts_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
+        (&push_attempts::ATTEMPTS_UNUSUAL, &["push_attempts_unusual (outcome=? AND id>? AND id<?)"]),
         (&webhooks::WEBHOOKS_PAGE_OF_MARKETPLACE, &["webhooks_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
         (&webhooks::WEBHOOKS_TO_HANDLE, &["webhooks_to_handle (status=?)"]),
         (&webhooks::WEBHOOKS_UNDER_WAY, &["webhooks_waiting (marketplace_id=?)"]),

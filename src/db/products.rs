@@ -21,6 +21,8 @@ statements! {
     PRODUCTS_PAGE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND sku > $1 ORDER BY sku LIMIT $2");
+    // For who goes over all of them, those that are put away too.
+    PRODUCT_IDS_PAGE = both("SELECT id, sku FROM products WHERE sku > $1 ORDER BY sku LIMIT $2");
     // Every product is looked at, in an index that holds just what is compared. Of letters that are not ASCII ($5) the other spellings
     // come in ready made: SQLite knows no case of theirs, and PostgreSQL what its locale does.
     PRODUCTS_FOUND = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
@@ -94,6 +96,11 @@ pub async fn list_by_id(conn: &mut Conn<'_>, list: impl IntoIterator<Item = Prod
 
 pub async fn list_by_sku<'a>(conn: &mut Conn<'_>, skus: impl IntoIterator<Item = &'a str>) -> Result<Vec<ProductRow>, DbError> {
     fetch_all!(conn, PRODUCTS_BY_SKU, ProductRow, texts(skus))
+}
+
+/// The next ones after a SKU, those that are put away too.
+pub async fn ids_page(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<(ProductId, String)>, DbError> {
+    fetch_all!(conn, PRODUCT_IDS_PAGE, (ProductId, String), after, limit)
 }
 
 /// A product by its SKU, locked, whether it is archived or not; with when it was.

@@ -1,55 +1,61 @@
 //! Pushing: claim what is due, settle what was answered. A listing is dirty while its wanted version is ahead of the acknowledged.
 
-use super::conn::{Conn, execute, fetch_all, fetch_optional, row};
+use super::conn::{Conn, execute, fetch_all, row};
 use super::error::DbError;
-use super::span::Ids;
-use super::sql::{Rows, ids, statements, texts};
+use super::sql::{Rows, ids, statements};
 use crate::domain::ids::{ListingId, MarketplaceId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
 statements! {
-    // What a claim has to know first, in one look: most of it is false most of the time.
-    PUSHES_GATE = both("SELECT m.status, m.orders_drained_at, \
+    // What a claim has to know first, in one look for all of them: most of it is false most of the time.
+    PUSHES_GATES = both("SELECT m.id, m.status, m.orders_drained_at, \
             EXISTS (SELECT 1 FROM marketplace_webhooks w WHERE w.status IN ('pending', 'retry') AND w.marketplace_id = m.id) AS unapplied, \
             EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.push_state = 'in_flight' \
-                AND l.sent_at < $4) AS abandoned, \
+                AND l.sent_at < {int 2}) AS abandoned, \
             EXISTS (SELECT 1 FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.confirm_at IS NOT NULL \
-                AND l.confirm_at <= $3 AND l.push_state <> 'in_flight') AS to_confirm, \
-            (SELECT o.owner FROM leases o WHERE o.name = $2 AND o.until > $3) AS owner \
-        FROM marketplaces m WHERE m.id = $1");
+                AND l.confirm_at <= $2 AND l.push_state <> 'in_flight') AS to_confirm, \
+            (SELECT o.owner FROM leases o WHERE o.name = {text 1} AND o.until > $2) AS owner \
+        FROM {rows} CROSS JOIN marketplaces m WHERE m.id = {id 0}");
     // Zeros first; of those that have waited longest, decreases first. Both are looked for within a bound, each along an index of
     // its own, so that a claim costs the same however many listings are behind. The conditions are written as the indexes have them.
     // A number may be raised when nothing of this marketplace is unprocessed and its orders were looked at since; one it never had
     // waits for nothing. What is to be read back is not told again meanwhile, unless its number changed. Where events of a listing
     // were missed, its number is not raised above what it was last seen to show.
-    PUSHES_DUE = both("SELECT l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, l.wanted_version, \
-            l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, l.refusals, l.mismatches, \
-            l.push_trigger, l.push_log_id, \
+    // For each marketplace as many as it asks for; the bounds $3 and $4 are those of whoever asks for most.
+    PUSHES_DUE = both("SELECT l.marketplace_id, l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, \
+            l.wanted_version, l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, l.refusals, \
+            l.mismatches, l.push_trigger, l.push_log_id, \
             COALESCE(l.marketplace_sku, (SELECT p.sku FROM listing_components c JOIN products p ON p.id = c.product_id \
                 WHERE c.listing_id = l.id ORDER BY p.sku LIMIT 1)) AS sku \
-        FROM marketplace_products l WHERE l.id IN ( \
-            SELECT id FROM (SELECT z.id FROM marketplace_products z WHERE z.marketplace_id = $1 \
-                AND z.wanted_version > z.acked_version AND z.listed_stock = 0 AND z.next_push_at <= $2 \
-                AND z.push_state NOT IN ('in_flight', 'blocked', 'paused') AND z.state = 'active' \
-                AND (z.verify_at IS NULL OR z.wanted_version > z.sent_version) \
-                ORDER BY z.next_push_at LIMIT $3) AS emptied \
-            UNION SELECT id FROM (SELECT d.id FROM marketplace_products d WHERE d.marketplace_id = $1 \
-                AND d.wanted_version > d.acked_version AND d.next_push_at <= $2 \
-                AND d.push_state NOT IN ('in_flight', 'blocked', 'paused') AND d.state = 'active' \
-                AND (d.verify_at IS NULL OR d.wanted_version > d.sent_version) \
-                AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) OR d.wanted_at < $4 \
-                    OR d.acked_version = 0) \
-                AND (d.raise_held_since IS NULL OR d.listed_stock <= COALESCE(d.marketplace_stock, 0)) \
-                ORDER BY d.next_push_at LIMIT $5) AS waiting) \
+        FROM {rows} CROSS JOIN marketplace_products l WHERE l.id IN ( \
+            SELECT id FROM (SELECT e.id, row_number() OVER (ORDER BY \
+                    (CASE WHEN e.listed_stock = 0 THEN 0 WHEN e.listed_stock < COALESCE(e.acked_quantity, 0) THEN 1 ELSE 2 END), \
+                    e.next_push_at, e.id) AS place \
+                FROM marketplace_products e WHERE e.id IN ( \
+                    SELECT id FROM (SELECT z.id FROM marketplace_products z WHERE z.marketplace_id = {id 0} \
+                        AND z.wanted_version > z.acked_version AND z.listed_stock = 0 AND z.next_push_at <= $2 \
+                        AND z.push_state NOT IN ('in_flight', 'blocked', 'paused') AND z.state = 'active' \
+                        AND (z.verify_at IS NULL OR z.wanted_version > z.sent_version) \
+                        ORDER BY z.next_push_at LIMIT $3) AS emptied \
+                    UNION SELECT id FROM (SELECT d.id FROM marketplace_products d WHERE d.marketplace_id = {id 0} \
+                        AND d.wanted_version > d.acked_version AND d.next_push_at <= $2 \
+                        AND d.push_state NOT IN ('in_flight', 'blocked', 'paused') AND d.state = 'active' \
+                        AND (d.verify_at IS NULL OR d.wanted_version > d.sent_version) \
+                        AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) \
+                            OR d.wanted_at < {int 2} OR d.acked_version = 0) \
+                        AND (d.raise_held_since IS NULL OR d.listed_stock <= COALESCE(d.marketplace_stock, 0)) \
+                        ORDER BY d.next_push_at LIMIT $4) AS waiting)) AS chosen \
+            WHERE place <= {int 1}) \
         ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
-            l.next_push_at, l.id LIMIT $3");
+            l.next_push_at, l.id");
     // When to look again: for a push, for a second telling, for reading back. Each along an index of its own.
-    PUSHES_NEXT = both("SELECT (SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = $1 \
+    PUSHES_NEXT = both("SELECT {id 0} AS id, (SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = {id 0} \
                 AND l.wanted_version > l.acked_version AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') \
                 AND (l.verify_at IS NULL OR l.wanted_version > l.sent_version) AND l.state = 'active') AS push, \
-            (SELECT MIN(l.confirm_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.confirm_at IS NOT NULL) AS confirm, \
-            (SELECT MIN(l.verify_at) FROM marketplace_products l WHERE l.marketplace_id = $1 AND l.verify_at IS NOT NULL) AS verify");
+            (SELECT MIN(l.confirm_at) FROM marketplace_products l WHERE l.marketplace_id = {id 0} AND l.confirm_at IS NOT NULL) AS confirm, \
+            (SELECT MIN(l.verify_at) FROM marketplace_products l WHERE l.marketplace_id = {id 0} AND l.verify_at IS NOT NULL) AS verify \
+        FROM {rows}");
     // From now on the marketplace is believed to show what is sent.
     PUSHES_CLAIM = both("UPDATE marketplace_products AS l SET push_state = 'in_flight', sent_version = {int 1}, sent_quantity = {int 2}, \
             sent_at = {int 3}, expected = {int 2}, \
@@ -58,8 +64,9 @@ statements! {
     // Where one key may be told only so often: taken before it is sent, so that a kill makes nobody send too early.
     PUSH_KEYS_TAKE = both("INSERT INTO push_keys (marketplace_id, key, sent_at) SELECT {id 0}, {text 1}, {int 2} FROM {rows} WHERE TRUE \
         ON CONFLICT (marketplace_id, key) DO UPDATE SET sent_at = excluded.sent_at \
-            WHERE push_keys.sent_at <= $2 OR push_keys.sent_at > excluded.sent_at RETURNING key");
-    PUSH_KEYS_OF = both("SELECT key, sent_at FROM push_keys WHERE marketplace_id = $1 AND key IN {texts $2}");
+            WHERE push_keys.sent_at <= $2 OR push_keys.sent_at > excluded.sent_at RETURNING marketplace_id, key");
+    PUSH_KEYS_OF = both("SELECT k.marketplace_id, k.key, k.sent_at FROM {rows} CROSS JOIN push_keys k \
+        WHERE k.marketplace_id = {id 0} AND k.key = {text 1}");
     PUSHES_POSTPONE = both("UPDATE marketplace_products AS l SET next_push_at = {int 1} FROM {rows} WHERE l.id = {id 0}");
     PUSHES_LOCK = both("SELECT l.id, l.listed_stock, l.wanted_version, l.sent_version, l.sent_quantity, l.sent_at, l.acked_version, \
             l.expected, l.attempts, l.confirm_at, l.verify_at, l.mismatches, l.refusals, l.push_state, l.gap_since, \
@@ -93,32 +100,13 @@ statements! {
     PUSHES_CONFIRM_DUE = both("UPDATE marketplace_products SET wanted_version = wanted_version + 1, expected = NULL, confirm_at = NULL, \
             push_state = 'dirty', next_push_at = 0, wanted_at = $2, push_trigger = 'scheduled', version = version + 1, updated_at = $2 \
         WHERE marketplace_id = $1 AND confirm_at IS NOT NULL AND confirm_at <= $2 AND push_state <> 'in_flight'");
-    ATTEMPTS_PAGE = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, a.idempotency_key, \
-            a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
-        FROM push_attempts a JOIN marketplaces m ON m.id = a.marketplace_id JOIN marketplace_products l ON l.id = a.listing_id \
-        WHERE a.id < $1 AND a.id >= $2 AND ($3 = '' OR m.code = $3) AND ($4 = '' OR a.outcome = $4) ORDER BY a.id DESC LIMIT $5");
-    ATTEMPTS_PAGE_OF_MARKETPLACE = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, \
-            a.idempotency_key, a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
-        FROM marketplaces m CROSS JOIN push_attempts a JOIN marketplace_products l ON l.id = a.listing_id \
-        WHERE m.code = $3 AND a.marketplace_id = m.id AND a.id < $1 AND a.id >= $2 AND ($4 = '' OR a.outcome = $4) \
-        ORDER BY a.id DESC LIMIT $5");
-    // What did not simply succeed: an index holds only these, and is used where its own words are said.
-    ATTEMPTS_UNUSUAL = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, a.idempotency_key, \
-            a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
-        FROM push_attempts a JOIN marketplaces m ON m.id = a.marketplace_id JOIN marketplace_products l ON l.id = a.listing_id \
-        WHERE a.outcome <> 'applied' AND a.outcome = $4 AND a.id < $1 AND a.id >= $2 AND ($3 = '' OR m.code = $3) \
-        ORDER BY a.id DESC LIMIT $5");
-    ATTEMPTS_PAGE_OF_SKU = both("SELECT a.id, m.code AS marketplace, l.marketplace_product_id, a.version, a.quantity, a.idempotency_key, \
-            a.trigger_type, a.sent_at, a.finished_at, a.outcome, a.status_code, a.code, a.message \
-        FROM push_attempts a JOIN marketplaces m ON m.id = a.marketplace_id JOIN marketplace_products l ON l.id = a.listing_id \
-        WHERE a.listing_id IN (SELECT c.listing_id FROM listing_components c JOIN products p ON p.id = c.product_id WHERE p.sku = $6) \
-            AND a.id < $1 AND a.id >= $2 AND ($3 = '' OR m.code = $3) AND ($4 = '' OR a.outcome = $4) ORDER BY a.id DESC LIMIT $5");
 }
 
 row! {
     /// What decides about pushing to a marketplace at all.
     #[derive(Clone, Debug)]
     pub struct Gate {
+        pub id: MarketplaceId,
         pub status: String,
         /// When the newest poll of its orders that is committed began.
         pub orders_drained_at: Option<Timestamp>,
@@ -137,6 +125,7 @@ row! {
     /// A listing that is due to be told.
     #[derive(Clone, Debug)]
     pub struct DueRow {
+        pub marketplace_id: MarketplaceId,
         pub id: ListingId,
         pub marketplace_product_id: String,
         pub market: String,
@@ -159,8 +148,10 @@ row! {
 }
 
 row! {
+    /// When to look again at what one marketplace is to be told.
     #[derive(Clone, Copy, Debug)]
     pub struct Next {
+        pub id: MarketplaceId,
         pub push: Option<Timestamp>,
         pub confirm: Option<Timestamp>,
         pub verify: Option<Timestamp>,
@@ -189,92 +180,118 @@ row! {
     }
 }
 
-row! {
-    pub struct AttemptView {
-        pub id: Uuid,
-        pub marketplace: String,
-        pub marketplace_product_id: String,
-        pub version: i64,
-        pub quantity: i64,
-        pub idempotency_key: String,
-        pub trigger_type: String,
-        pub sent_at: Timestamp,
-        pub finished_at: Timestamp,
-        pub outcome: String,
-        pub status_code: Option<i64>,
-        pub code: Option<String>,
-        pub message: Option<String>,
-    }
-}
-
 /// Of so many that wait longest (and never fewer than are asked for) those that lower a number go first.
 const LOOKED_AT: i64 = 64;
 
-/// `None`: there is no such marketplace. What was sent before `abandoned_before` and is still in flight was left.
-pub async fn gate(
-    conn: &mut Conn<'_>,
-    id: MarketplaceId,
-    lease: &str,
-    now: Timestamp,
-    abandoned_before: Timestamp,
-) -> Result<Option<Gate>, DbError> {
-    fetch_optional!(conn, PUSHES_GATE, Gate, id, lease, now, abandoned_before)
+/// Whose gate is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct GateOf<'a> {
+    pub id: MarketplaceId,
+    /// The lease whose owner is wanted; empty where no other process can be.
+    pub lease: &'a str,
+    /// What was sent before this and is still in flight was left.
+    pub abandoned_before: Timestamp,
 }
 
-/// What is due, at most `limit`. A number may be raised that was wanted before `raised_before`.
-pub async fn due(
-    conn: &mut Conn<'_>,
-    marketplace: MarketplaceId,
-    now: Timestamp,
-    limit: i64,
-    raised_before: Timestamp,
-) -> Result<Vec<DueRow>, DbError> {
-    fetch_all!(conn, PUSHES_DUE, DueRow, marketplace, now, limit, raised_before, limit.saturating_mul(2).max(LOOKED_AT))
+/// Those of the marketplaces that there are.
+pub async fn gates(conn: &mut Conn<'_>, of: impl Iterator<Item = GateOf<'_>>, now: Timestamp) -> Result<Vec<Gate>, DbError> {
+    let mut rows = Rows::new();
+    for gate in of {
+        rows.push(|r| {
+            r.id(gate.id).text(gate.lease).int(gate.abandoned_before.micros());
+        });
+    }
+    fetch_all!(conn, PUSHES_GATES, Gate, rows.finish(), now)
 }
 
-pub async fn next(conn: &mut Conn<'_>, marketplace: MarketplaceId) -> Result<Next, DbError> {
-    let next = fetch_optional!(conn, PUSHES_NEXT, Next, marketplace)?;
-    Ok(next.unwrap_or(Next { push: None, confirm: None, verify: None }))
+/// What may be taken for a marketplace: at most `limit`, and a number may be raised that was wanted before `raised_before`.
+#[derive(Clone, Copy, Debug)]
+pub struct DueOf {
+    pub id: MarketplaceId,
+    pub limit: i64,
+    pub raised_before: Timestamp,
+}
+
+/// What is due, of each marketplace in the order of its urgency.
+pub async fn due(conn: &mut Conn<'_>, of: &[DueOf], now: Timestamp) -> Result<Vec<DueRow>, DbError> {
+    let most = of.iter().map(|due| due.limit).max().unwrap_or(0);
+    let mut rows = Rows::new();
+    for due in of {
+        rows.push(|r| {
+            r.id(due.id).int(due.limit).int(due.raised_before.micros());
+        });
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_all!(conn, PUSHES_DUE, DueRow, rows.finish(), now, most, most.saturating_mul(2).max(LOOKED_AT))
+}
+
+pub async fn next(conn: &mut Conn<'_>, of: impl Iterator<Item = MarketplaceId>) -> Result<Vec<Next>, DbError> {
+    let mut rows = Rows::new();
+    for id in of {
+        rows.push(|r| {
+            r.id(id);
+        });
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_all!(conn, PUSHES_NEXT, Next, rows.finish())
 }
 
 /// Marks these as sent now; gives back those that still were as read.
-pub async fn claim<'a>(
-    conn: &mut Conn<'_>,
-    due: impl Iterator<Item = &'a DueRow>,
-    now: Timestamp,
-) -> Result<Vec<ListingId>, DbError> {
+pub async fn claim(conn: &mut Conn<'_>, due: &[&DueRow], now: Timestamp) -> Result<Vec<ListingId>, DbError> {
     let mut rows = Rows::new();
     for d in due {
         rows.push(|r| {
             r.id(d.id).int(d.wanted_version).int(d.listed_stock).int(now.micros());
         });
     }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let claimed = fetch_all!(conn, PUSHES_CLAIM, (ListingId,), rows.finish())?;
     Ok(claimed.into_iter().map(|row| row.0).collect())
 }
 
-/// Takes the right to tell these keys now; gives those that were not told within `interval`, and of the others when.
+/// What a marketplace may be told of only so often.
+pub type PushKey = (MarketplaceId, String);
+
+/// Takes the right to tell these keys now; gives those that were not told after `told_before`.
 pub async fn take_keys(
     conn: &mut Conn<'_>,
-    marketplace: MarketplaceId,
-    keys: &[String],
+    keys: &[PushKey],
     now: Timestamp,
     told_before: Timestamp,
-) -> Result<(Vec<String>, Vec<(String, Timestamp)>), DbError> {
+) -> Result<Vec<PushKey>, DbError> {
     let mut rows = Rows::new();
-    for key in keys {
+    for (marketplace, key) in keys {
         rows.push(|r| {
-            r.id(marketplace).text(key).int(now.micros());
+            r.id(*marketplace).text(key).int(now.micros());
         });
     }
-    let taken: Vec<(String,)> = fetch_all!(conn, PUSH_KEYS_TAKE, (String,), rows.finish(), told_before)?;
-    let taken: Vec<String> = taken.into_iter().map(|row| row.0).collect();
-    let others: Vec<&str> = keys.iter().filter(|key| !taken.contains(key)).map(String::as_str).collect();
-    if others.is_empty() {
-        return Ok((taken, Vec::new()));
+    if rows.is_empty() {
+        return Ok(Vec::new());
     }
-    let told = fetch_all!(conn, PUSH_KEYS_OF, (String, Timestamp), marketplace, texts(others))?;
-    Ok((taken, told))
+    fetch_all!(conn, PUSH_KEYS_TAKE, PushKey, rows.finish(), told_before)
+}
+
+/// When these keys were told.
+pub async fn keys_told<'a>(
+    conn: &mut Conn<'_>,
+    keys: impl Iterator<Item = &'a PushKey>,
+) -> Result<Vec<(MarketplaceId, String, Timestamp)>, DbError> {
+    let mut rows = Rows::new();
+    for (marketplace, key) in keys {
+        rows.push(|r| {
+            r.id(*marketplace).text(key);
+        });
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_all!(conn, PUSH_KEYS_OF, (MarketplaceId, String, Timestamp), rows.finish())
 }
 
 pub async fn postpone(conn: &mut Conn<'_>, listings: &[(ListingId, Timestamp)]) -> Result<(), DbError> {
@@ -385,26 +402,4 @@ pub async fn take_over(
 
 pub async fn confirm_due(conn: &mut Conn<'_>, marketplace: MarketplaceId, now: Timestamp) -> Result<u64, DbError> {
     execute!(conn, PUSHES_CONFIRM_DUE, marketplace, now)
-}
-
-/// Which pushes; empty means any.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    pub sku: String,
-    pub marketplace: String,
-    pub outcome: String,
-}
-
-/// Newest first.
-pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> Result<Vec<AttemptView>, DbError> {
-    let Ids { from, before } = ids;
-    let (code, outcome) = (which.marketplace.as_str(), which.outcome.as_str());
-    match (which.sku.as_str(), code, outcome) {
-        ("", "", "" | "applied") => fetch_all!(conn, ATTEMPTS_PAGE, AttemptView, before, from, code, outcome, limit),
-        ("", code, "" | "applied") => {
-            fetch_all!(conn, ATTEMPTS_PAGE_OF_MARKETPLACE, AttemptView, before, from, code, outcome, limit)
-        }
-        ("", ..) => fetch_all!(conn, ATTEMPTS_UNUSUAL, AttemptView, before, from, code, outcome, limit),
-        (sku, ..) => fetch_all!(conn, ATTEMPTS_PAGE_OF_SKU, AttemptView, before, from, code, outcome, limit, sku),
-    }
 }

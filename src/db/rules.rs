@@ -12,7 +12,8 @@ use crate::domain::ids::{ListingId, MarketplaceId, ProductId};
 use crate::domain::time::Timestamp;
 
 statements! {
-    MARKETPLACE_RULES = both("SELECT id, rule FROM marketplaces WHERE archived_at IS NULL");
+    // Archived ones too: they come back with the rule they had.
+    MARKETPLACE_RULES = both("SELECT id, rule FROM marketplaces");
     MARKETPLACE_RULE_SET = both("UPDATE marketplaces SET rule = $2, version = version + 1, updated_at = $3 WHERE id = $1");
     PRODUCT_RULE_SET = both("UPDATE products SET rule = $2, version = version + 1, updated_at = $3 WHERE id = $1");
     LISTING_RULE = both("SELECT rule FROM marketplace_products WHERE id = $1");
@@ -37,6 +38,7 @@ statements! {
         FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE m.archived_at IS NULL AND l.id > $1 AND l.rule <> $2 ORDER BY l.id LIMIT $3");
     MARKETPLACE_RULES_BY_CODE = both("SELECT code, rule FROM marketplaces WHERE archived_at IS NULL ORDER BY code");
+    PASS_LOCK = both("SELECT value FROM hub_meta WHERE key = $1 {for update}");
     FORGET = both("DELETE FROM hub_meta WHERE key = $1");
 }
 
@@ -184,6 +186,11 @@ pub async fn set_version(conn: &mut Conn<'_>, version: &str) -> Result<(), DbErr
 /// Up to which SKU the pass over all products has come; `None`: no pass is under way.
 pub async fn pass(conn: &mut Conn<'_>) -> Result<Option<String>, DbError> {
     hub::get(conn, PASS).await
+}
+
+/// The same, held: whoever wants to start the pass again waits until this page is written.
+pub async fn lock_pass(conn: &mut Conn<'_>) -> Result<Option<String>, DbError> {
+    Ok(fetch_optional!(conn, PASS_LOCK, (String,), PASS)?.map(|row| row.0))
 }
 
 pub async fn set_pass(conn: &mut Conn<'_>, sku: &str) -> Result<(), DbError> {

@@ -40,7 +40,8 @@ statements! {
             UNION ALL SELECT w.id, 'webhook', w.event_type, m.code, w.error_message, w.retry_count, w.created_at \
             FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id WHERE w.status IN ('failed', 'unmapped') AND w.status = 'failed' \
             UNION ALL SELECT l.id, 'push', l.marketplace_product_id, m.code, l.last_error, l.attempts, l.updated_at \
-            FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id WHERE l.push_state IN ('new', 'unknown', 'blocked', 'paused', 'task') AND l.push_state = 'blocked') x \
+            FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id WHERE l.push_state IN ('new', 'unknown', 'blocked', 'paused', 'task') AND l.push_state = 'blocked' \
+                AND m.archived_at IS NULL) x \
         WHERE x.id < $1 AND ($2 = '' OR x.kind = $2) ORDER BY x.id DESC LIMIT $3");
     DEAD_DELIVERIES_COUNT = both("SELECT COUNT(*) FROM event_deliveries WHERE status = 'dead'");
     DEAD_DELIVERY_RETRY = both("UPDATE event_deliveries SET status = 'pending', attempts = 0, next_attempt_at = $2, finished_at = NULL \

@@ -23,6 +23,8 @@ statements! {
         WHERE id = $1 AND status = 'running'");
     RUN_FINISH = both("UPDATE sync_logs SET status = $2, counts = $3, api_calls = $4, error_message = $5, result = $6, resume_at = NULL, \
             finished_at = $7, heartbeat_at = $7, duration_ms = $8 WHERE id = $1 AND status IN ('queued', 'running')");
+    RUNS_END = both("UPDATE sync_logs SET status = 'failed', error_message = $2, resume_at = NULL, finished_at = $3, heartbeat_at = $3 \
+        WHERE marketplace_id = $1 AND status IN ('queued', 'running')");
     RUN_BY_ID = both("SELECT s.id, m.code AS marketplace, s.kind, s.trigger_type, s.status, s.dry_run, s.counts, s.result, s.api_calls, \
             s.error_message, s.actor, s.resume_at, s.started_at, s.finished_at, s.duration_ms \
         FROM sync_logs s JOIN marketplaces m ON m.id = s.marketplace_id WHERE s.id = $1");
@@ -50,7 +52,8 @@ statements! {
             movement_id, decided_by, updated_at FROM sync_items WHERE sync_log_id = $1 ORDER BY external_id, market LIMIT $2");
     ITEM_DECIDED = both("UPDATE sync_items SET decision = $4, reason = $5, movement_id = $6, decided_by = $7, updated_at = $8 \
         WHERE sync_log_id = $1 AND external_id = $2 AND market = $3");
-    CALLS_ADD = both("INSERT INTO api_calls (day, marketplace_id, purpose, calls) VALUES ($1, $2, $3, $4) \
+    CALLS_ADD = both("INSERT INTO api_calls (day, marketplace_id, purpose, calls) \
+        SELECT {text 0}, {id 1}, {text 2}, {int 3} FROM {rows} WHERE TRUE \
         ON CONFLICT (day, marketplace_id, purpose) DO UPDATE SET calls = api_calls.calls + excluded.calls");
 }
 
@@ -182,6 +185,11 @@ pub struct Finished<'a> {
 pub async fn finish(conn: &mut Conn<'_>, f: &Finished<'_>, now: Timestamp) -> Result<(), DbError> {
     let took = millis(f.started_at, now);
     execute!(conn, RUN_FINISH, f.id, f.status, f.counts, f.api_calls, f.error, f.result, now, took).map(drop)
+}
+
+/// Ends all that waits or runs of an account.
+pub async fn end_all(conn: &mut Conn<'_>, id: MarketplaceId, why: &str, now: Timestamp) -> Result<(), DbError> {
+    execute!(conn, RUNS_END, id, why, now).map(drop)
 }
 
 row! {
@@ -328,16 +336,21 @@ pub async fn decide_item(conn: &mut Conn<'_>, d: &Decided<'_>, now: Timestamp) -
     execute_exactly!(1, conn, ITEM_DECIDED, d.run, d.external_id, d.market, d.decision, d.reason, d.movement_id, d.by, now)
 }
 
-/// Counts requests that were made for a purpose.
-pub async fn add_calls(
+/// Counts requests, each by the marketplace they were made to and the purpose. A pair may come once.
+pub async fn add_calls<'a>(
     conn: &mut Conn<'_>,
-    marketplace: MarketplaceId,
-    purpose: &str,
-    calls: i64,
+    calls: impl IntoIterator<Item = (MarketplaceId, &'a str, i64)>,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if calls == 0 {
+    let day = now.day();
+    let mut rows = Rows::new();
+    for (marketplace, purpose, calls) in calls.into_iter().filter(|(.., calls)| *calls > 0) {
+        rows.push(|r| {
+            r.text(&day).id(marketplace).text(purpose).int(calls);
+        });
+    }
+    if rows.is_empty() {
         return Ok(());
     }
-    execute!(conn, CALLS_ADD, now.day(), marketplace, purpose, calls).map(drop)
+    execute!(conn, CALLS_ADD, rows.finish()).map(drop)
 }

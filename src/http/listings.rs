@@ -34,8 +34,10 @@ pub(super) async fn create(
     let mut errors = Vec::new();
     let components = components(&shape).map_err(|more| errors.extend(more));
     let connection = ctx.kit.registry.by_code(&shape.marketplace).filter(|c| c.code != STORE);
-    if connection.is_none() {
-        errors.push(FieldError::new("/marketplace", "there is no such marketplace to list on"));
+    match &connection {
+        None => errors.push(FieldError::new("/marketplace", "there is no such marketplace to list on")),
+        Some(connection) if connection.is_archived() => return Err(super::marketplaces::archived()),
+        Some(_) => {}
     }
     for (field, value) in
         [("/marketplace_product_id", &shape.marketplace_product_id), ("/marketplace_sku", &shape.marketplace_sku)]
@@ -122,6 +124,7 @@ fn components(shape: &NewListingShape) -> Result<Vec<(Sku, i64)>, Vec<FieldError
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListingParams {
+    /// Those of an archived marketplace are listed only where it is named here.
     marketplace: Option<String>,
     /// Only of this product.
     sku: Option<String>,

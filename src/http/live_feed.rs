@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::ask;
 use crate::context::Context;
-use crate::db::{Conn, DbError, Ids, alerts, movements, orders, pushes, tokens, webhooks};
+use crate::db::{Conn, DbError, Ids, alerts, movements, orders, push_attempts, tokens, webhooks};
 use crate::domain::time::Timestamp;
 
 /// Lines of one table told per look; of more only the newest, after a gap.
@@ -119,7 +119,7 @@ impl Tail {
         self.orders.tell(rows.into_iter().map(order).collect(), overlap, &mut frames);
         let rows = webhooks::page(conn, &Default::default(), self.webhooks.ids(), LINES_MAX).await?;
         self.webhooks.tell(rows.into_iter().map(webhook).collect(), overlap, &mut frames);
-        let rows = pushes::page(conn, &Default::default(), self.pushes.ids(), LINES_MAX).await?;
+        let rows = push_attempts::page(conn, &Default::default(), self.pushes.ids(), LINES_MAX).await?;
         self.pushes.tell(rows.into_iter().map(push).collect(), overlap, &mut frames);
         let rows = alerts::page(conn, &Default::default(), self.alerts.ids(), LINES_MAX).await?;
         self.alerts.tell(rows.into_iter().map(alert).collect(), overlap, &mut frames);
@@ -185,7 +185,7 @@ fn webhook(w: webhooks::WebhookView) -> Line {
     (w.id.uuid(), line)
 }
 
-fn push(p: pushes::AttemptView) -> Line {
+fn push(p: push_attempts::AttemptView) -> Line {
     let text = format!("told {} of {}: {}", p.quantity, p.marketplace_product_id, p.outcome);
     let mut line = frame("push", p.finished_at, p.id.to_string(), text);
     line["marketplace"] = json!(p.marketplace);

@@ -24,6 +24,7 @@ use crate::db::marketplaces::{self as db, MarketplaceRow};
 use crate::db::secrets::{self, SecretRow};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::{Connection, PushStyle};
+use crate::pipeline::archive::{Archive, Look, LookFirst, Restore};
 use crate::pipeline::marketplaces::{
     ChangeMarketplace, CreateMarketplace, MarketplaceError, NewSecret, RotateSecret, Rotated, SetPaused,
 };
@@ -46,8 +47,11 @@ pub(super) struct MarketplaceShape {
     base_url: Option<String>,
     stock_feed: String,
     currency: Option<String>,
-    /// active, paused, auth_error (its credentials were refused: resume tries them again), or not_served.
+    /// active, paused, auth_error (its credentials were refused: resume tries them again), restoring (it comes back, and is told
+    /// nothing before its listings are worked out anew), archived, or not_served.
     status: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    archived_at: Option<Timestamp>,
     webhook_enabled: bool,
     /// Where its webhooks go; a secret path that belongs to it is not shown.
     webhook_url: Option<String>,
@@ -164,17 +168,20 @@ pub(super) struct RotationDone {
 fn shape(ctx: &Context, row: &MarketplaceRow, dirty: &[Dirty]) -> MarketplaceShape {
     let live = ctx.kit.registry.by_code(&row.code);
     let called = live.as_deref().filter(|connection| connection.adapter.traits().push == PushStyle::Request);
+    let called = called.filter(|connection| !connection.is_archived());
+    let status = match live.as_deref().map(|connection| connection.status) {
+        _ if row.archived_at.is_some() => "archived",
+        None => "not_served",
+        Some(_) if row.restored_as.is_some() => "restoring",
+        Some(status) => status.as_str(),
+    };
     MarketplaceShape {
         health: called.map(|connection| account_health::of(ctx, connection, dirty)),
         webhook_url: live.as_deref().and_then(|connection| webhook_url(ctx, connection)),
         webhook_enabled: live.as_deref().map_or(row.webhook_enabled, |connection| connection.webhook_enabled),
         push_enabled: live.as_deref().is_some_and(|connection| connection.policy.push_enabled),
-        status: live
-            .map_or("not_served", |connection| match connection.status {
-                crate::marketplaces::connection::Status::Active => "active",
-                other => other.as_str(),
-            })
-            .to_owned(),
+        status: status.to_owned(),
+        archived_at: row.archived_at,
         code: row.code.clone(),
         name: row.name.clone(),
         kind: row.kind.clone(),
@@ -198,13 +205,28 @@ fn webhook_url(ctx: &Context, connection: &Connection) -> Option<String> {
     Some(format!("{}/webhooks/{}{path}", ctx.settings.server.public_url, connection.code))
 }
 
-#[utoipa::path(get, path = "/v1/admin/marketplaces", tag = "marketplaces", security(("token" = []), ("session" = [])),
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct MarketplaceParams {
+    /// Archived ones too.
+    #[serde(default)]
+    archived: bool,
+}
+
+#[utoipa::path(get, path = "/v1/admin/marketplaces", tag = "marketplaces", params(MarketplaceParams), security(("token" = []), ("session" = [])),
     responses((status = 200, body = Page<MarketplaceShape>), Looked))]
-pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
+pub(super) async fn list(
+    request: HttpRequest,
+    params: Params<MarketplaceParams>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
+    let archived = params.0.archived;
     let (rows, dirty): (Vec<MarketplaceRow>, Vec<Dirty>) =
         ask!(ctx, (Vec<MarketplaceRow>, Vec<Dirty>), [] | conn | Ok((db::list(conn).await?, listings::dirty(conn).await?)))?;
-    let items: Vec<_> = rows.iter().map(|row| shape(&ctx, row, &dirty)).collect();
+    let shown = rows.iter().filter(|row| archived || row.archived_at.is_none());
+    let items: Vec<_> = shown.map(|row| shape(&ctx, row, &dirty)).collect();
     Ok(HttpResponse::Ok().json(Page::whole(items)))
 }
 
@@ -358,6 +380,60 @@ async fn set_paused(request: &HttpRequest, ctx: &web::Data<Context>, code: &str,
     answer(ctx, StatusCode::OK, code).await
 }
 
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ArchiveBody {
+    /// The token of a 409 `needs-confirmation`, to do it all the same.
+    confirm: Option<String>,
+}
+
+#[utoipa::path(post, path = "/v1/admin/marketplaces/{code}/archive", tag = "marketplaces", params(("code" = String, Path)),
+    request_body = ArchiveBody, security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "it is told and asked nothing any more, and alerts nobody; its listings are not listed and take \
+            part in no allocation; its past stays, and webhooks that prove themselves are logged and applied as before", body = MarketplaceDetail),
+        (status = 404, description = "no such marketplace"),
+        (status = 409, description = "things hang on it: look at what, and confirm; or the own store"), Written))]
+pub(super) async fn archive(
+    request: HttpRequest,
+    code: web::Path<String>,
+    ctx: web::Data<Context>,
+    body: Body<ArchiveBody, Admin>,
+) -> Result<HttpResponse, Problem> {
+    require(&request, &ctx, Role::Admin).await?;
+    let look = ctx.ask(LookFirst(code.clone())).await?.ok_or_else(unknown)?;
+    let token = look.token(&code);
+    let live = ctx.kit.registry.by_code(&code);
+    let done_already = live.as_deref().is_some_and(|connection| connection.is_archived());
+    let asks = !look.is_bare() && !done_already && code.as_str() != STORE;
+    if asks && body.value.confirm.as_ref() != Some(&token) {
+        let Look { listings, still_shown, open_orders, .. } = look;
+        let detail = format!(
+            "it has {listings} listings, of which {still_shown} still show something there, and {open_orders} orders that are not shipped"
+        );
+        return Err(Problem {
+            more: vec![("confirm", json!(token)), ("hangs_on_it", json!(look))],
+            ..Problem::conflict("needs-confirmation", detail)
+        });
+    }
+    done(&request, &ctx, "marketplace.archive", &code, &body.bytes, Archive { code: code.clone() }).await?;
+    answer(&ctx, StatusCode::OK, &code).await
+}
+
+#[utoipa::path(post, path = "/v1/admin/marketplaces/{code}/restore", tag = "marketplaces", params(("code" = String, Path)),
+    security(("token" = []), ("session" = [])),
+    responses((status = 200, description = "its listings are worked out anew; once they are, it is active and told all of them", body = MarketplaceDetail),
+        (status = 404, description = "no such marketplace"),
+        (status = 409, description = "the settings file does not declare it any more, or with another adapter; or the own store"), Done))]
+pub(super) async fn restore(
+    request: HttpRequest,
+    code: web::Path<String>,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
+    let command = Restore { code: code.clone(), settings: ctx.settings.clone() };
+    done(&request, &ctx, "marketplace.restore", &code, b"", command).await?;
+    answer(&ctx, StatusCode::OK, &code).await
+}
+
 #[utoipa::path(post, path = "/v1/admin/marketplaces/{code}/rotate-secret", tag = "marketplaces", params(("code" = String, Path)),
     request_body = Rotation, security(("token" = []), ("session" = [])),
     responses((status = 200, description = "live from now on", body = RotationDone), (status = 404, description = "no such marketplace"),
@@ -447,6 +523,11 @@ fn secret(name: &str, value: &str) -> Result<Secret, String> {
     }
 }
 
+/// What may only be done once it is back.
+pub(super) fn archived() -> Problem {
+    Problem::conflict("archived", "the marketplace is archived: restore it first")
+}
+
 fn unknown() -> Problem {
     Problem::not_found("unknown-marketplace", "there is no such marketplace")
 }
@@ -473,6 +554,13 @@ impl From<MarketplaceError> for Problem {
             MarketplaceError::Builtin => {
                 Self::conflict("builtin", format!("{STORE} is the hub's own: it has no secrets and is not paused"))
             }
+            MarketplaceError::Archived => archived(),
+            MarketplaceError::OtherAdapter { was, now } => Self::conflict(
+                "other-adapter",
+                format!(
+                    "it was archived with the adapter {was}, and the settings file declares it with {now}: use another code for that one"
+                ),
+            ),
             MarketplaceError::NotSealed => Self::unavailable("no-randomness", "the secret could not be sealed"),
             MarketplaceError::Database(error) => error.into(),
         }

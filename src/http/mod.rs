@@ -201,6 +201,8 @@ fn channels(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/marketplaces", "GET, POST", [get().to(marketplaces::list), post().to(marketplaces::create)]))
         .service(at("/v1/admin/marketplaces/{code}/pause", "POST", [post().to(marketplaces::pause)]))
         .service(at("/v1/admin/marketplaces/{code}/resume", "POST", [post().to(marketplaces::resume)]))
+        .service(at("/v1/admin/marketplaces/{code}/archive", "POST", [post().to(marketplaces::archive)]))
+        .service(at("/v1/admin/marketplaces/{code}/restore", "POST", [post().to(marketplaces::restore)]))
         .service(at("/v1/admin/marketplaces/{code}/rotate-secret", "POST", [post().to(marketplaces::rotate)]))
         .service(at(
             "/v1/admin/marketplaces/{code}",

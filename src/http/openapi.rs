@@ -19,7 +19,7 @@ use crate::context::Context;
         super::webhook_log::rejected, super::webhook_log::replay, super::webhook_log::replay_many, super::audit::list, super::adapters::list,
         super::marketplaces::list, super::marketplaces::create,
         super::marketplaces::get, super::marketplaces::change, super::marketplaces::pause, super::marketplaces::resume,
-        super::marketplaces::rotate, super::tokens::create, super::tokens::list, super::tokens::revoke,
+        super::marketplaces::rotate, super::marketplaces::archive, super::marketplaces::restore, super::tokens::create, super::tokens::list, super::tokens::revoke,
         super::order_changes::cancel, super::order_changes::take_back, super::order_changes::ship,
         super::order_changes::cancel_store, super::reservations::place, super::reservations::show_one,
         super::reservations::extend, super::reservations::consume, super::reservations::release, super::unmapped::list,

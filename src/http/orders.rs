@@ -66,6 +66,9 @@ pub(super) async fn place_manual(
     external_id(shape.external_id.as_deref())?;
     let connection = ctx.kit.registry.by_code(&shape.marketplace);
     let connection = connection.ok_or_else(|| Problem::field("/marketplace", "there is no such marketplace"))?;
+    if connection.is_archived() {
+        return Err(super::marketplaces::archived());
+    }
     if !matches!(connection.kind, Kind::Manual | Kind::Storefront) {
         if connection.stock_feed != StockFeed::Orders {
             let words = "this marketplace tells its sales itself, and not as orders: typed in, they would count twice";

@@ -11,7 +11,7 @@ use super::page::Page;
 use super::problem::Problem;
 use super::table::{self, Source, list_params};
 use crate::context::Context;
-use crate::db::pushes::{self, AttemptView};
+use crate::db::push_attempts::{self, AttemptView};
 use crate::db::{Conn, DbError, Ids};
 use crate::domain::time::Timestamp;
 
@@ -40,7 +40,7 @@ pub(super) struct PushShape {
     finished_at: Timestamp,
 }
 
-impl Source for pushes::Filter {
+impl Source for push_attempts::Filter {
     type Row = AttemptView;
     type Shape = PushShape;
     const NAME: &'static str = "pushes";
@@ -60,7 +60,7 @@ impl Source for pushes::Filter {
     ];
 
     async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
-        pushes::page(conn, self, ids, limit).await
+        push_attempts::page(conn, self, ids, limit).await
     }
 
     fn id(row: &Self::Row) -> Uuid {
@@ -95,7 +95,7 @@ pub(super) async fn list(
     require(&request, &ctx, Role::Viewer).await?;
     let window = params.0.window()?;
     let PushParams { sku, marketplace, outcome, .. } = params.0;
-    let which = pushes::Filter {
+    let which = push_attempts::Filter {
         sku: sku.unwrap_or_default(),
         marketplace: marketplace.unwrap_or_default(),
         outcome: outcome.unwrap_or_default(),

@@ -141,7 +141,11 @@ pub(super) async fn set_marketplace(
     ctx: web::Data<Context>,
     body: Body<RuleBody, Admin>,
 ) -> Result<HttpResponse, Problem> {
-    let scope = Scope::Marketplace(marketplace(&ctx, &code)?.id);
+    let connection = marketplace(&ctx, &code)?;
+    if connection.is_archived() {
+        return Err(super::marketplaces::archived());
+    }
+    let scope = Scope::Marketplace(connection.id);
     set(&request, &ctx, &body, scope, code.into_inner()).await
 }
 

@@ -47,6 +47,7 @@ impl From<EnqueueError> for Problem {
     fn from(error: EnqueueError) -> Self {
         match error {
             EnqueueError::NotReadable => Self::field("/marketplace", "cannot be asked what it shows"),
+            EnqueueError::Archived => super::marketplaces::archived(),
             EnqueueError::Cooling(_, left) => {
                 let detail = format!("{error}; try again in {} s, or with force", left.as_secs().max(1));
                 let cooling = Self::new(StatusCode::TOO_MANY_REQUESTS, "cooling-down", "Read a moment ago", detail);

@@ -134,6 +134,11 @@ impl Connection {
         self.adapter.traits().push == super::PushStyle::Request && self.policy.push_enabled && self.status == Status::Active
     }
 
+    /// Put away: it is told and asked nothing. What it sends is believed all the same.
+    pub fn is_archived(&self) -> bool {
+        self.status == Status::Archived
+    }
+
     /// Least time between two pushes of one listing, as the seller and the adapter want it.
     pub fn min_gap(&self) -> Duration {
         self.policy.min_gap.max(self.adapter.traits().min_gap)

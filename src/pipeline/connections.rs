@@ -77,6 +77,10 @@ impl Connections {
             made.insert(connection.id, of);
             live.push(old.unwrap_or_else(|| Arc::new(connection)));
         }
+        for connection in live.iter().filter(|connection| connection.is_archived()) {
+            // Nobody gives it rest any more.
+            inner.kit.metrics.circuit(&connection.code, false);
+        }
         inner.kit.registry.put(live);
         *state = State { made, mark: Some(read.mark), next_change: read.next_change };
         drop(state);
@@ -127,6 +131,14 @@ async fn read(conn: &mut Conn<'_>, kit: &Kit, settings: &Settings, sealer: Optio
         if row.declared_in == "file" && file.is_none() {
             continue;
         }
+        // Put away as something else than the file declares now: neither is heard under this name.
+        let other = file.and_then(|file| file.adapter.as_ref()).filter(|adapter| **adapter != row.adapter);
+        if row.archived_at.is_some()
+            && let Some(adapter) = other
+        {
+            tracing::warn!(marketplace = %row.code, was = %row.adapter, %adapter, "is archived with another adapter: not served");
+            continue;
+        }
         let own = all_secrets.iter().filter(|secret| secret.marketplace_id == row.id && secret.not_before <= now);
         match one(&row, file, own, settings, sealer, &places, catalogue) {
             Ok(made) => connections.push(made),
@@ -159,7 +171,9 @@ fn one<'a>(
     }
     entry.secrets.extend(added);
     let mut made = connection(catalogue, &entry, places, settings.push.min_gap(), (row.id, row.feed_since))?;
-    if made.status == Status::Active {
+    if row.archived_at.is_some() {
+        made.status = Status::Archived;
+    } else if made.status == Status::Active {
         made.status = Status::parse(&row.status).unwrap_or(Status::Paused);
     }
     let of = Made { version: row.version, secrets: used, locations: made.locations.clone() };

@@ -31,6 +31,12 @@ pub enum MarketplaceError {
     InFile(String),
     #[error("it changed meanwhile: its version is {0}")]
     Stale(i64),
+    /// To be brought back first.
+    #[error("it is archived")]
+    Archived,
+    /// The names of its listings and orders are those of another kind of marketplace.
+    #[error("it was of the adapter {was}, and is declared with {now}")]
+    OtherAdapter { was: String, now: String },
     /// What is wrong with which key, dotted.
     #[error("it cannot be as described")]
     Invalid(Vec<(String, String)>),
@@ -89,7 +95,7 @@ fn text(entry: &Map<String, Value>) -> String {
 }
 
 /// Makes a connection of an entry, to see whether it could stand, and writes it down.
-async fn store(
+pub(super) async fn store(
     tx: &mut Tx<'_>,
     id: MarketplaceId,
     entry: &MarketplaceSettings,
@@ -252,7 +258,8 @@ fn lay(entry: &mut Map<String, Value>, change: &Map<String, Value>) {
 }
 
 async fn found(tx: &mut Tx<'_>, code: &str) -> Result<MarketplaceRow, MarketplaceError> {
-    marketplaces::lock(&mut tx.conn, code).await?.ok_or(MarketplaceError::Unknown)
+    let row = marketplaces::lock(&mut tx.conn, code).await?.ok_or(MarketplaceError::Unknown)?;
+    if row.archived_at.is_some() { Err(MarketplaceError::Archived) } else { Ok(row) }
 }
 
 /// Pauses pushes and polls, or lets them go on; webhooks are taken all the time. Going on tries refused credentials again.
@@ -276,7 +283,10 @@ impl Command for SetPaused {
             return Err(MarketplaceError::InFile("enabled".into()));
         }
         let status = if self.paused { Status::Paused } else { Status::Active };
-        if row.status != status.as_str() {
+        if row.restored_as.is_some() {
+            // It rests until its listings are worked out anew; what it is then is what was asked for last.
+            marketplaces::restore_as(&mut tx.conn, row.id, status.as_str(), tx.now).await?;
+        } else if row.status != status.as_str() {
             marketplaces::set_status(&mut tx.conn, row.id, status.as_str(), tx.now).await?;
         }
         tx.effects.connections_changed = true;

@@ -40,6 +40,7 @@ pub mod listings;
 pub mod products;
 pub mod places;
 pub mod repair;
+pub mod archive;
 pub mod rules;
 pub mod counts;
 pub mod explain;

@@ -12,6 +12,7 @@ mod outcome;
 mod readback;
 mod road;
 mod send;
+mod settle;
 pub mod tasks;
 
 use std::collections::HashMap;
@@ -36,8 +37,8 @@ use crate::marketplaces::{Connection, Outcome};
 pub use batch::{Round, round};
 pub use circuit::Circuit;
 pub use claim::{Again, Claim, Claimed};
-pub use outcome::{Ended, Settle};
 use road::Road;
+pub use settle::{Ended, Settle};
 
 #[derive(Clone, Copy, Debug)]
 pub struct PushLimits {
@@ -223,7 +224,7 @@ impl<'a> Work<'a> {
             fresh,
             limits: pusher.limits,
         };
-        match pusher.writer.run_patiently(claim).await {
+        match pusher.writer.run_together(claim).await {
             Ok(Claimed::Round { round, sent_at, again }) => {
                 self.caller.note_taken_over(fence);
                 if probe && round.batches.is_empty() {
@@ -351,14 +352,14 @@ impl<'a> Work<'a> {
 impl Pusher {
     /// Writes something down even if the database has to be waited for; somebody else takes the listing over after a lease, so
     /// there is no use in trying for longer.
-    pub(super) async fn write_patiently<C>(&self, command: C) -> Option<C::Output>
+    pub(super) async fn write_patiently<T, F>(&self, write: impl Fn() -> F) -> Option<T>
     where
-        C: super::writer::Command<Error = DbError> + Clone,
+        F: Future<Output = Result<T, WriteError<DbError>>>,
     {
         const WRITE_AGAIN: Duration = Duration::from_millis(250);
         let mut left = self.limits.lease;
         loop {
-            match self.writer.run_patiently(command.clone()).await {
+            match write().await {
                 Ok(output) => return Some(output),
                 Err(error) if matches!(error, WriteError::Stopping) || left.is_zero() => {
                     tracing::error!(marketplace = %self.connection.code, %error, "an answer could not be written; it counts as unknown");

@@ -85,7 +85,7 @@ pub(super) fn inputs(tx: &Tx<'_>, working: &Working, group: &BTreeSet<ProductId>
         let Some(parts) = working.components.get(&id).filter(|parts| parts.iter().all(|(p, _)| index.contains_key(p))) else {
             continue;
         };
-        let Some(listing) = working.listings.get(&id) else { continue };
+        let Some(listing) = working.listings.get(&id).filter(|listing| !listing.row.is_archived()) else { continue };
         let Some(connection) = tx.kit.registry.by_id(listing.row.marketplace_id) else { continue };
         inputs.push(ListingInput {
             id,

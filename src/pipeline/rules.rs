@@ -2,7 +2,8 @@
 //!
 //! A rule of a product or a listing moves its targets in the transaction that stores it. A rule of the hub or of a marketplace
 //! concerns thousands: it is stored with a mark, and a pass goes over the products a page at a time, each page a transaction of
-//! its own; a crash resumes at the mark. Whatever is sold meanwhile follows the new rule already.
+//! its own; a crash resumes at the mark. Whatever is sold meanwhile follows the new rule already. The same pass goes by when a
+//! marketplace is archived or brought back (`archive.rs`).
 
 pub mod preview;
 
@@ -14,7 +15,7 @@ use super::retarget::stored_rule;
 use super::working::Working;
 use super::writer::{Command, Writer};
 use super::{CommandError, Kit, Tx};
-use crate::db::{Conn, Db, DbError, listings, products, rules};
+use crate::db::{Conn, Db, DbError, listings, marketplaces, products, rules};
 use crate::domain::ids::{ListingId, MarketplaceId, ProductId};
 use crate::domain::rule::Rule;
 use crate::marketplaces::Connection;
@@ -168,6 +169,7 @@ pub(super) async fn begin_pass(tx: &mut Tx<'_>, of: Option<MarketplaceId>, rule:
 
 async fn retarget(tx: &mut Tx<'_>, products: BTreeSet<ProductId>, actor: &str) -> Result<(), DbError> {
     let mut working = Working::of_products(tx, products.clone()).await?;
+    forget(&mut working);
     for product in products {
         let cause = by_hand(tx, "manual", "rule", actor, String::new());
         working.touch(product, cause);
@@ -185,16 +187,30 @@ impl Command for NextPage {
     type Error = DbError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, DbError> {
-        let Some(after) = rules::pass(&mut tx.conn).await? else { return Ok(false) };
-        let page = products::page(&mut tx.conn, &after, self.limit).await?;
-        let Some(last) = page.last() else {
+        let Some(after) = rules::lock_pass(&mut tx.conn).await? else { return Ok(false) };
+        let page = products::ids_page(&mut tx.conn, &after, self.limit).await?;
+        let Some((_, last)) = page.last() else {
             rules::end_pass(&mut tx.conn).await?;
+            let back = marketplaces::restored(&mut tx.conn, tx.now).await?;
+            tx.effects.connections_changed |= !back.is_empty();
+            tx.effects.to_push.extend(back);
             return Ok(false);
         };
-        let last = last.sku.to_string();
-        retarget(tx, page.iter().map(|row| row.id).collect(), "rules").await?;
-        rules::set_pass(&mut tx.conn, &last).await?;
+        retarget(tx, page.iter().map(|(id, _)| *id).collect(), "rules").await?;
+        rules::set_pass(&mut tx.conn, last).await?;
         Ok(true)
+    }
+}
+
+/// What a marketplace shows that was archived until now is not known, and what was refused may be taken again.
+fn forget(working: &mut Working) {
+    for listing in working.listings.values_mut().filter(|listing| listing.row.is_coming_back()) {
+        let row = &mut listing.row;
+        (row.expected, row.raise_held_since, row.gap_since, row.verify_at) = (None, None, None, None);
+        if row.push_state == "blocked" {
+            row.push_state = "dirty".into();
+        }
+        listing.changed = true;
     }
 }
 

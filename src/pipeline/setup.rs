@@ -82,6 +82,12 @@ impl Command for Declare {
         let places = products::locations(&mut tx.conn).await?;
         let all = with_store(&self.marketplaces);
         for settings in &all {
+            if let Some(row) = marketplaces::lock(&mut tx.conn, &settings.code).await?.filter(|row| row.archived_at.is_some()) {
+                // A name that stands in a file brings nothing back, and another marketplace must not slip in under it.
+                let adapter = settings.adapter.as_deref().unwrap_or(&row.adapter);
+                tracing::warn!(marketplace = %row.code, was = %row.adapter, %adapter, "is declared and archived: restore it to use it");
+                continue;
+            }
             let stored = marketplaces::api_settings(&mut tx.conn, &settings.code).await?;
             let whole = settings.over(&super::connections::stored(&stored)?, self.allow_private);
             let whole = whole.map_err(|faults| SetupError::Stored { code: settings.code.clone(), faults })?;
@@ -196,7 +202,9 @@ impl Declare {
 
     /// A marketplace that was declared once and is not any more keeps its history; it just is not served.
     async fn warn_of_others(&self, tx: &mut Tx<'_>, declared: &[MarketplaceSettings]) -> Result<(), DbError> {
-        let gone = |row: &MarketplaceRow| row.declared_in == "file" && declared.iter().all(|m| m.code != row.code);
+        let gone = |row: &MarketplaceRow| {
+            row.declared_in == "file" && row.archived_at.is_none() && declared.iter().all(|m| m.code != row.code)
+        };
         for row in marketplaces::list(&mut tx.conn).await?.into_iter().filter(gone) {
             tracing::warn!(marketplace = %row.code, "no longer declared in the settings: not served; its history is kept");
         }

@@ -104,7 +104,7 @@ impl Command for ListenForSilence {
             let Some(connection) = tx.kit.registry.by_id(id) else { continue };
             let key = format!("silence:{}", connection.code);
             // Of whom no webhooks are taken, none are missed.
-            if !too_long || !connection.webhook_enabled {
+            if !too_long || !connection.webhook_enabled || connection.is_archived() {
                 back.push(key);
                 continue;
             }

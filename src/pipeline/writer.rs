@@ -3,17 +3,20 @@
 //! Who waits stands in `queue`, a line per source. Work that waits is done in one transaction: take the first, drain what is there, do all of it, commit, then answer. An idle hub
 //! adds no waiting, a busy one shares each fsync. Every command runs under a savepoint, so a refusal undoes itself alone; if the
 //! group as a whole fails, its members are tried one by one, so a poison member cannot take the others along. Nobody is answered
-//! before COMMIT has returned, and a commit whose end is unknown is answered "try again".
+//! before COMMIT has returned, and a commit whose end is unknown is answered "try again". What comes in crowds (webhooks, claims and
+//! answers of pushes) shares its statements too.
 
+mod job;
 mod queue;
 
+use std::any::TypeId;
 use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use self::job::{End, Job, Member, Pending, Ran, Waiting};
 use self::queue::{Queue, Refused, Room};
 use super::intake::{Arrival, Receipt};
 use super::{CommandError, Effects, Kit, Tx, apply, log};
@@ -33,6 +36,18 @@ pub trait Command: Send + Sync + 'static {
     }
 }
 
+/// Something small of which much is done at once: all of one kind in a group are done in one pass, so that each statement is made
+/// once for all of them. Nothing here is refused; what fails is the database, and then each is tried alone.
+pub trait Together: Send + Sync + Sized + 'static {
+    type Output: Send + 'static;
+
+    /// Rows it may touch: a transaction takes only so many.
+    fn rows(&self) -> usize;
+
+    /// An output each, in their order.
+    fn run(members: &[&Self], tx: &mut Tx<'_>) -> impl Future<Output = Result<Vec<Self::Output>, DbError>> + Send;
+}
+
 /// Why work was not done. None of these changed anything that was answered for.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError<E> {
@@ -47,87 +62,6 @@ pub enum WriteError<E> {
     CommitUnknown,
     #[error(transparent)]
     Refused(E),
-}
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// How a member of a group ended before the commit.
-enum Ran {
-    Done,
-    /// Refused by its own rules: its savepoint is undone, the group goes on.
-    Refused,
-    /// The database failed: the whole group is rolled back.
-    Broken(DbError),
-}
-
-/// The end of the transaction, as each member must be told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Committed,
-    Unavailable,
-    CommitUnknown,
-}
-
-trait Work: Send {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx<'_>) -> Boxed<'a, Ran>;
-    /// After a refusal was undone.
-    fn refused<'a>(&'a self, tx: &'a mut Tx<'_>) -> Boxed<'a, Result<(), DbError>>;
-    fn answer(self: Box<Self>, end: End);
-}
-
-struct Pending<C: Command> {
-    command: C,
-    ran: Option<Result<C::Output, C::Error>>,
-    reply: oneshot::Sender<Result<C::Output, WriteError<C::Error>>>,
-}
-
-impl<C: Command> Work for Pending<C> {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx<'_>) -> Boxed<'a, Ran> {
-        Box::pin(async move {
-            let ran = self.command.run(tx).await;
-            let end = match &ran {
-                Ok(_) => Ran::Done,
-                Err(error) => match error.database() {
-                    Some(error) => Ran::Broken(error.describe()),
-                    None => Ran::Refused,
-                },
-            };
-            self.ran = Some(ran);
-            end
-        })
-    }
-
-    fn refused<'a>(&'a self, tx: &'a mut Tx<'_>) -> Boxed<'a, Result<(), DbError>> {
-        let Some(Err(error)) = &self.ran else { return Box::pin(std::future::ready(Ok(()))) };
-        let command = &self.command;
-        Box::pin(async move { command.refused(tx, error).await })
-    }
-
-    fn answer(self: Box<Self>, end: End) {
-        let answer = match (self.ran, end) {
-            // What was refused by its rules stays refused, whatever became of the others.
-            (Some(Err(error)), _) if error.database().is_none() => Err(WriteError::Refused(error)),
-            (Some(Ok(output)), End::Committed) => Ok(output),
-            (_, End::CommitUnknown) => Err(WriteError::CommitUnknown),
-            _ => Err(WriteError::Unavailable),
-        };
-        // The asker may have gone; what is committed stays committed.
-        let _ = self.reply.send(answer);
-    }
-}
-
-enum Job {
-    Arrival(Box<Arrival>, oneshot::Sender<Result<Receipt, WriteError<DbError>>>),
-    Work(Box<dyn Work>),
-}
-
-impl Job {
-    fn bytes(&self) -> usize {
-        match self {
-            Job::Arrival(arrival, _) => arrival.body().len(),
-            Job::Work(_) => 0,
-        }
-    }
 }
 
 /// The way to the writer; cheap to clone.
@@ -172,6 +106,14 @@ impl Writer {
         answer.await.unwrap_or(Err(WriteError::Stopping))
     }
 
+    /// Runs a command of our own workers with whatever of its kind waits too.
+    pub async fn run_together<C: Together>(&self, command: C) -> Result<C::Output, WriteError<DbError>> {
+        let (reply, answer) = oneshot::channel();
+        let work = Job::Together(Box::new(Waiting { command, output: None, reply }));
+        self.queue.put_command_patiently(work).await.map_err(|refused| self.refused(refused))?;
+        answer.await.unwrap_or(Err(WriteError::Stopping))
+    }
+
     /// Logs and applies a webhook; the receipt comes after the commit.
     pub async fn receive(&self, arrival: Arrival) -> Result<Receipt, WriteError<DbError>> {
         let (reply, answer) = oneshot::channel();
@@ -203,6 +145,9 @@ impl Command for Ping {
         db::hub::ping(&mut tx.conn).await.map(drop)
     }
 }
+
+/// Rows that what is done together may touch in one transaction: what comes next waits for no more than this.
+const GROUP_ROWS_MAX: usize = 1_000;
 
 pub struct WriterTask {
     queue: Queue<Job>,
@@ -237,11 +182,12 @@ impl WriterTask {
                 }
             };
             let Some(first) = first else { break };
-            let mut bytes = first.bytes();
+            let (mut bytes, mut rows) = (first.bytes(), first.rows());
             group.push(first);
-            while group.len() < self.limits.group_max && bytes < self.limits.group_max_bytes {
+            while group.len() < self.limits.group_max && bytes < self.limits.group_max_bytes && rows < GROUP_ROWS_MAX {
                 let Some(job) = self.queue.take() else { break };
                 bytes += job.bytes();
+                rows += job.rows();
                 group.push(job);
             }
             kit.metrics.group_size(group.len());
@@ -332,7 +278,8 @@ async fn attempt(conn: &mut WriteConnection, kit: &Kit, group: &mut [Job]) -> At
     }
 }
 
-/// All members of a group: the webhooks together in set statements, each command under its own savepoint.
+/// All members of a group: the webhooks together in set statements, each command under its own savepoint, then what is done
+/// together, kind by kind.
 async fn members(tx: &mut Tx<'_>, group: &mut [Job]) -> Result<Vec<Receipt>, DbError> {
     let alone = group.len() == 1;
     let arrivals: Vec<&Arrival> =
@@ -365,7 +312,26 @@ async fn members(tx: &mut Tx<'_>, group: &mut [Job]) -> Result<Vec<Receipt>, DbE
             Ran::Broken(error) => return Err(error),
         }
     }
+    together(tx, group).await?;
     Ok(receipts)
+}
+
+/// The kinds in the order in which their first came.
+async fn together(tx: &mut Tx<'_>, group: &mut [Job]) -> Result<(), DbError> {
+    let mut kinds: Vec<(TypeId, Vec<&mut dyn Member>)> = Vec::new();
+    for job in group {
+        let Job::Together(member) = job else { continue };
+        let kind = member.kind();
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, members)) => members.push(&mut **member),
+            None => kinds.push((kind, vec![&mut **member])),
+        }
+    }
+    for (_, members) in kinds {
+        let Some(run) = members.first().map(|member| member.runner()) else { continue };
+        run(members, tx).await?;
+    }
+    Ok(())
 }
 
 fn answer(group: Vec<Job>, receipts: Vec<Receipt>, end: End) {
@@ -381,6 +347,7 @@ fn answer(group: Vec<Job>, receipts: Vec<Receipt>, end: End) {
                 let _ = reply.send(answer);
             }
             Job::Work(work) => work.answer(end),
+            Job::Together(member) => member.answer(end),
         }
     }
 }

@@ -287,7 +287,7 @@ fn account(connection: &Connection, known: &Known) -> Check {
         Status::AuthError => {
             Check::new(name, Health::Fail, "its credentials were refused; nothing is pushed", "set new ones, then resume it")
         }
-        Status::Archived => Check::new(name, Health::Fail, "archived", "declare it again to use it"),
+        Status::Archived => Check::new(name, Health::Fail, "archived", "POST /v1/admin/marketplaces/{code}/restore to use it"),
     }
 }
 

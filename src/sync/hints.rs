@@ -115,7 +115,7 @@ impl Command for SettleHint {
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), PageError> {
         own(tx, self.connection.id, &self.owner).await?;
-        sync::add_calls(&mut tx.conn, self.connection.id, "hint", self.calls, tx.now).await?;
+        sync::add_calls(&mut tx.conn, [(self.connection.id, "hint", self.calls)], tx.now).await?;
         let result = match &self.followed {
             Followed::Fetched(orders) => {
                 let at = self.row.created_at;

@@ -333,8 +333,10 @@ impl Sync {
             cooldown,
         };
         match self.writer.run_patiently(enqueue).await {
-            Ok(_) | Err(WriteError::Refused(EnqueueError::SlotTaken | EnqueueError::Cooling(..) | EnqueueError::NotReadable)) => {
-            }
+            Ok(_)
+            | Err(WriteError::Refused(
+                EnqueueError::SlotTaken | EnqueueError::Cooling(..) | EnqueueError::NotReadable | EnqueueError::Archived,
+            )) => {}
             Err(error) => {
                 tracing::warn!(marketplace = %connection.code, kind = kind.as_str(), %error, "a schedule could not be kept");
                 // Looked at again at the next tick.
@@ -361,7 +363,8 @@ impl Sync {
         };
         let due = |run: &OpenRun| run.resume_at.is_none_or(|at| at <= now) && !stands_behind(run);
         for run in open.into_iter().filter(due) {
-            let Some(connection) = self.kit.registry.by_id(run.marketplace_id) else { continue };
+            let found = self.kit.registry.by_id(run.marketplace_id);
+            let Some(connection) = found.filter(|connection| !connection.is_archived()) else { continue };
             // Asking for its caller is asking for its lease.
             if self.way.callers.of(connection.id).owned().is_none() {
                 continue;
@@ -383,7 +386,9 @@ impl Sync {
             }
         };
         for id in hinted {
-            let Some(connection) = self.kit.registry.by_id(id) else { continue };
+            // Of an archived one they wait until it is back.
+            let found = self.kit.registry.by_id(id);
+            let Some(connection) = found.filter(|connection| !connection.is_archived()) else { continue };
             if self.way.callers.of(id).owned().is_none() {
                 continue;
             }

@@ -95,7 +95,7 @@ impl Command for Keep {
         own(tx, id, &self.owner).await?;
         let kept = polled::log_and_apply(tx, &self.polled).await?;
         if let Some((purpose, calls)) = self.calls {
-            sync::add_calls(&mut tx.conn, id, purpose, calls, tx.now).await?;
+            sync::add_calls(&mut tx.conn, [(id, purpose, calls)], tx.now).await?;
         }
         if let Some(cursor) = &self.cursor {
             if !polls::move_cursor(&mut tx.conn, id, cursor.from.as_deref(), &cursor.to).await? {

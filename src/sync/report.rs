@@ -29,7 +29,7 @@ impl Command for PollFailed {
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         let (id, code) = (self.connection.id, &self.connection.code);
-        sync::add_calls(&mut tx.conn, id, self.kind, self.calls.min(1), tx.now).await?;
+        sync::add_calls(&mut tx.conn, [(id, self.kind, self.calls.min(1))], tx.now).await?;
         let alert = NewAlert {
             id: tx.id(),
             kind: "poll-failed",

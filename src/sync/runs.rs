@@ -10,10 +10,11 @@ use uuid::Uuid;
 use super::page::{PageError, own};
 use super::{Owner, Sync, read};
 use crate::db::sync::{self, Finished, NewRun, OpenRun};
-use crate::db::{DbError, alerts};
+use crate::db::{DbError, alerts, marketplaces};
 use crate::domain::ids::ListingId;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
+use crate::marketplaces::connection::Status;
 use crate::pipeline::writer::{Command, WriteError};
 use crate::pipeline::{CommandError, Tx};
 
@@ -76,6 +77,8 @@ pub struct Enqueue {
 pub enum EnqueueError {
     #[error("this marketplace cannot be asked what it shows")]
     NotReadable,
+    #[error("it is archived: bring it back first")]
+    Archived,
     /// Until when.
     #[error("it was read at {0}; that is enough for now")]
     Cooling(Timestamp, Duration),
@@ -100,6 +103,9 @@ impl Command for Enqueue {
             return Err(EnqueueError::NotReadable);
         }
         let id = self.connection.id;
+        if marketplaces::status(&mut tx.conn, id).await?.as_deref() == Some(Status::Archived.as_str()) {
+            return Err(EnqueueError::Archived);
+        }
         if self.kind == Kind::BulkRead && !self.request.force && !self.dry_run {
             let last = sync::last(&mut tx.conn, id, self.kind.as_str(), self.trigger).await?;
             if let Some(last) = last.filter(|last| tx.now < last.started_at.plus(self.cooldown)) {
@@ -268,7 +274,7 @@ impl Command for Finish {
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         let (id, code) = (self.connection.id, &self.connection.code);
-        sync::add_calls(&mut tx.conn, id, self.kind.as_str(), self.calls, tx.now).await?;
+        sync::add_calls(&mut tx.conn, [(id, self.kind.as_str(), self.calls)], tx.now).await?;
         let result = self.end.result.as_ref().map(Value::to_string);
         let error: Option<String> = self.end.error.as_ref().map(|text| text.chars().take(500).collect());
         let finished = Finished {

@@ -59,8 +59,7 @@ async function greet() {
 
 async function enter(user) {
   session.user = user.person === undefined ? session.of(user) : user;
-  const list = await getOr({ items: [] }, "/v1/admin/marketplaces");
-  session.names = new Map(list.items.map(({ code, name }) => [code, name]));
+  session.know((await getOr({ items: [] }, "/v1/admin/marketplaces", { archived: "true" })).items);
   if (location.hash.startsWith("#setup=")) history.replaceState(null, "", "#/");
   app.replaceChildren(shell());
   live.start();

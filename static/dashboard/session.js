@@ -8,6 +8,8 @@ export const session = {
   token: sessionStorage.getItem(KEY),
   /** Code → what people call the marketplace. */
   names: new Map(),
+  /** The same of archived ones, of which only the past is looked at. */
+  past: new Map(),
 
   /** As the hub tells it. */
   of: (user) => ({ ...user, email: user.email ?? `${user.name?.replace(/^token:/, "") ?? "API"} (token)`, person: Boolean(user.email) }),
@@ -26,7 +28,14 @@ export const session = {
     return order.indexOf(this.user?.role ?? "viewer") >= order.indexOf(role);
   },
 
+  /** Takes over which marketplaces there are. */
+  know(places) {
+    const named = (list) => new Map(list.map(({ code, name }) => [code, name]));
+    this.names = named(places.filter(({ status }) => status !== "archived"));
+    this.past = named(places.filter(({ status }) => status === "archived"));
+  },
+
   nameOf(code) {
-    return this.names.get(code) ?? code;
+    return this.names.get(code) ?? this.past.get(code) ?? code;
   },
 };

@@ -50,12 +50,12 @@ export function act(label, work, { name, main, danger, small, quiet, done, title
 const TONES = {
   synced: "good", active: "good", processed: "good", delivered: "good", ok: "good", applied: "good", succeeded: "good", completed: "good", closed: "good",
   dirty: "wait", in_flight: "wait", new: "wait", pending: "wait", retry: "wait", running: "wait", queued: "wait", partial: "warn", task: "warn", unknown: "wait",
-  low: "warn", paused: "warn", unmapped: "warn", warning: "warn", warn: "warn", half_open: "warn", acknowledged: "calm", ignored: "calm", resolved: "calm", skip: "calm",
+  low: "warn", paused: "warn", restoring: "wait", unmapped: "warn", warning: "warn", warn: "warn", half_open: "warn", acknowledged: "calm", ignored: "calm", resolved: "calm", skip: "calm",
   failed: "bad", blocked: "bad", out: "bad", critical: "bad", error: "bad", fail: "bad", open: "bad", dead: "bad", auth_error: "bad", not_served: "calm", degraded: "bad", cancelled: "calm",
   archived: "calm", disabled: "calm", revoked: "calm", expired: "calm", info: "calm", confirmed: "good", shipped: "good", returned: "warn", placed: "good",
 };
 
-const SAID = { dirty: "Waiting", in_flight: "Sending", new: "New", task: "To do by hand", ok: "OK", half_open: "Trying again", unmapped: "Unmapped" };
+const SAID = { dirty: "Waiting", in_flight: "Sending", new: "New", task: "To do by hand", ok: "OK", half_open: "Trying again", restoring: "Coming back", unmapped: "Unmapped" };
 
 export const badge = (state, { label, tone } = {}) =>
   h("span", { class: `badge ${tone ?? TONES[state] ?? "calm"}` }, label || SAID[state] || words(state));

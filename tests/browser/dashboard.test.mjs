@@ -239,6 +239,53 @@ test("dashboard: rules come in as a file, mistakes are told by line, and emptyin
   await calm(page);
 });
 
+test("dashboard: a marketplace is archived after a look at what hangs on it, and brought back", async (t) => {
+  const { hub, bazaar, page } = await world(t, { path: "/#/marketplaces/bazaar", width: 390, height: 844, allowed: [...NOBODY, /409/] });
+  await eventually(() => assert.equal(bazaar.shown.get("CUP-1"), 40));
+  await press(page, "Archive this marketplace");
+  await page.waitForSelector("dialog >> text=2 listings still show pieces there");
+  await fits(page, "what hangs on it");
+  await accessible(page, "what hangs on it");
+  await picture(page, "archive-asked-390");
+  await press(page, "Keep it as it is");
+  assert.equal((await hub.api("GET", "/v1/admin/marketplaces/bazaar")).status, "active");
+  await press(page, "Archive this marketplace");
+  await press(page, "Archive it");
+  await page.waitForSelector(".badge:text('Archived')");
+  await page.waitForSelector("text=what was sold is sold");
+  for (const gone of ["Doctor", "Sync", "Pause", "Edit", "Archive this marketplace"]) assert.equal(await page.getByRole("button", { name: gone, exact: true }).count(), 0, gone);
+  await fits(page, "an archived marketplace");
+  await accessible(page, "an archived marketplace");
+  await picture(page, "archived-390");
+  await go(page, "#/products/CUP-1", "Cup, blue");
+  assert.ok(!(await page.textContent("main")).includes("bazaar"), "it is not among the places it is sold");
+  await go(page, "#/marketplaces", "Marketplaces");
+  await page.click("summary:text('1 archived marketplace')");
+  await picture(page, "marketplaces-archived-390");
+  await page.click(".row a:has-text('bazaar')");
+  await hub.api("POST", "/v1/admin/products/CUP-1/topup", { quantity: 2 });
+  await press(page, "Restore");
+  await press(page, "Restore it");
+  await eventually(() => assert.equal(bazaar.shown.get("CUP-1"), 42));
+  await page.waitForSelector(".badge:text('Active')");
+  await calm(page);
+});
+
+test("dashboard: the doctor calls well only what has nothing to look at", async (t) => {
+  const { hub, page } = await world(t, { path: "/#/marketplaces/bazaar" });
+  const { verdict } = await page.evaluate(async () => {
+    const { verdict } = await import("/dashboard/pages/marketplace.js");
+    const of = (...list) => verdict("bazaar", list.map((status) => ({ status })));
+    return { verdict: [of("ok", "skip"), of("ok", "warn", "warn"), of("warn", "fail", "ok")] };
+  });
+  assert.deepEqual(verdict, ["bazaar is well", "bazaar works, with 2 things to look at", "1 thing to mend on bazaar"]);
+  await hub.api("POST", "/v1/admin/marketplaces/bazaar/pause");
+  await press(page, "Doctor");
+  const said = await page.waitForSelector("dialog h2:text-matches('works, with|to mend')");
+  assert.ok(!(await said.textContent()).includes("is well"));
+  await calm(page);
+});
+
 test("dashboard: a wrong token is refused in words, and signing out forgets the right one", async (t) => {
   const { hub } = await world(t);
   const page = await openPage(t, hub, { allowed: [...NOBODY, /401/] });

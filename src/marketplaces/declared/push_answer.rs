@@ -246,34 +246,28 @@ impl PushResult {
     }
 
     /// The row of each item. A name that the listing leaves to its account is not compared: then the rows that name all are
-    /// given away first, and what is left must be the other's.
+    /// given away first, and what is left must be the other's. Rows mostly come in the order of the request, so that what an item
+    /// looks for is the first that is free.
     fn owners(&self, items: &[PushItem], rows: &[Element<'_>]) -> Vec<Option<usize>> {
-        let matches = |item: &PushItem, row: &Element<'_>, exact: bool| {
-            let mut compared = 0;
-            let all = self.key.iter().all(|(name, pointer)| match (item.refs.get(*name), row.find(pointer)) {
-                (Some(own), Some(said)) => {
-                    compared += 1;
-                    plain(own) == plain(said)
-                }
-                _ => !exact,
-            });
-            all && compared > 0
-        };
+        let own: Vec<Names> = items.iter().map(|item| self.names(|name, _| item.refs.get(name))).collect();
+        let said: Vec<Names> = rows.iter().map(|row| self.names(|_, pointer| row.find(pointer))).collect();
+        let whole = |names: &Names| names.iter().all(Option::is_some);
         let mut owners = vec![None; items.len()];
-        let mut taken = vec![false; rows.len()];
+        let mut free: Vec<usize> = (0..rows.len()).collect();
         for exact in [true, false] {
-            for (owner, item) in owners.iter_mut().zip(items).filter(|(owner, _)| owner.is_none()) {
-                let free = rows.iter().enumerate().filter(|(n, _)| !taken.get(*n).copied().unwrap_or(true));
-                let found = free.filter(|(_, row)| matches(item, row, exact)).map(|(n, _)| n).next();
-                if let Some(found) = found {
-                    *owner = Some(found);
-                    if let Some(slot) = taken.get_mut(found) {
-                        *slot = true;
-                    }
+            for (owner, own) in owners.iter_mut().zip(&own).filter(|(owner, own)| owner.is_none() && (!exact || whole(own))) {
+                let fits = |row: &usize| said.get(*row).is_some_and(|said| (!exact || whole(said)) && same(own, said));
+                if let Some(place) = free.iter().position(fits) {
+                    *owner = Some(free.remove(place));
                 }
             }
         }
         owners
+    }
+
+    /// What an item or a row is named by, in the order of `key`.
+    fn names<'v>(&self, find: impl Fn(&str, &Pointer) -> Option<&'v Value>) -> Names {
+        self.key.iter().map(|(name, pointer)| find(name, pointer).map(plain)).collect()
     }
 
     fn error_list(&self, items: &[PushItem], body: &[u8]) -> Pushed {
@@ -359,6 +353,14 @@ impl PushResult {
             message: format!("answered {status}: {}", excerpt(body)),
         }
     }
+}
+
+type Names = Vec<Option<String>>;
+
+/// Whether all that both name is the same, and something is.
+fn same(own: &Names, said: &Names) -> bool {
+    let mut both = own.iter().zip(said).filter_map(|(own, said)| Some((own.as_ref()?, said.as_ref()?))).peekable();
+    both.peek().is_some() && both.all(|(own, said)| own == said)
 }
 
 fn unknown(message: String) -> Outcome {

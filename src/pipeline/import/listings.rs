@@ -116,6 +116,9 @@ impl Known {
     fn judge(&self, row: &ListingCells) -> Result<Judged, FaultText> {
         let connection = self.connections.get(&row.marketplace);
         let connection = connection.ok_or(("marketplace", "there is no such marketplace to list on".to_owned()))?;
+        if connection.is_archived() {
+            return Err(("marketplace", "is archived: bring it back first".into()));
+        }
         row.update()?;
         let mut parts = Vec::with_capacity(row.components.len());
         for (sku, units) in &row.components {

@@ -205,7 +205,7 @@ impl Known {
         let of = |level: Level| rows.iter().filter(move |row| row.scope == level);
         let stored: HashMap<MarketplaceId, String> = rules::of_marketplaces(conn).await?.into_iter().collect();
         let mut marketplaces = HashMap::new();
-        for connection in kit.registry.all() {
+        for connection in kit.registry.all().into_iter().filter(|connection| !connection.is_archived()) {
             let rule = stored.get(&connection.id).map_or("{}", String::as_str);
             marketplaces.insert(connection.code.clone(), (connection.id, stored_rule("marketplaces", rule)?));
         }
@@ -231,7 +231,7 @@ impl Known {
     fn judge(&self, n: usize, row: &RuleCells) -> Result<(Place, Rule), FaultText> {
         let marketplace = || {
             let found = self.marketplaces.get(&row.marketplace);
-            found.ok_or_else(|| ("marketplace", format!("there is no marketplace {}", row.marketplace)))
+            found.ok_or_else(|| ("marketplace", format!("there is no marketplace {} in use", row.marketplace)))
         };
         match row.scope {
             Level::Hub => Ok((Place::Hub, self.hub.clone())),

@@ -1,6 +1,7 @@
 //! Taking what is due: a short transaction in which the newest numbers are chosen, marked as sent, and written down before they
-//! leave.
+//! leave. Claims that wait for the writer at the same time are one claim to the database.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use super::PushLimits;
 use super::batch::{self, Round};
 use crate::breakage::{self, Breakage};
 use crate::db::DbError;
-use crate::db::pushes::{self, DueRow, Gate};
+use crate::db::pushes::{self, DueOf, DueRow, Gate, GateOf, Next, PushKey};
+use crate::domain::ids::{ListingId, MarketplaceId};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
 use crate::marketplaces::connection::Status;
 use crate::pipeline::Tx;
-use crate::pipeline::writer::Command;
+use crate::pipeline::writer::Together;
 
 /// Takes what is due of one marketplace, if it is ours to push.
 pub struct Claim {
@@ -56,22 +58,83 @@ pub struct Again {
     pub held: bool,
 }
 
-impl Command for Claim {
-    type Output = Claimed;
-    type Error = DbError;
+/// A claim that may take something, and what it takes.
+struct Taking<'a> {
+    claim: &'a Claim,
+    /// Which of the claims it is.
+    place: usize,
+    raised_before: Timestamp,
+    round: Round,
+    more: bool,
+}
 
-    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Claimed, DbError> {
-        let id = self.connection.id;
+impl Together for Claim {
+    type Output = Claimed;
+
+    fn rows(&self) -> usize {
+        let (requests, per_request) = self.room();
+        requests * per_request
+    }
+
+    async fn run(claims: &[&Self], tx: &mut Tx<'_>) -> Result<Vec<Claimed>, DbError> {
+        let mut ends: Vec<Claimed> = Vec::with_capacity(claims.len());
+        let mut takings: Vec<Taking<'_>> = Vec::with_capacity(claims.len());
+        let gates = pushes::gates(&mut tx.conn, claims.iter().map(|claim| claim.gate_of(tx.now)), tx.now).await?;
+        let gates: HashMap<MarketplaceId, Gate> = gates.into_iter().map(|gate| (gate.id, gate)).collect();
+        for (place, claim) in claims.iter().enumerate() {
+            let gate = gates.get(&claim.connection.id);
+            let open = claim.open(tx, gate).await?;
+            if let (Claimed::Round { .. }, Some(gate)) = (&open, gate) {
+                let (raised_before, round) = (claim.raised_before(gate), Round::default());
+                takings.push(Taking { claim, place, raised_before, round, more: false });
+            }
+            ends.push(open);
+        }
+        choose(tx, &mut takings).await?;
+        take_keys(tx, &mut takings).await?;
+        mark_sent(tx, &mut takings).await?;
+        let nexts = pushes::next(&mut tx.conn, takings.iter().map(|taking| taking.claim.connection.id)).await?;
+        let nexts: HashMap<MarketplaceId, Next> = nexts.into_iter().map(|next| (next.id, next)).collect();
+        for Taking { claim, place, round, more, .. } in takings {
+            let again = nexts.get(&claim.connection.id).map(|next| again(next, more, tx.now)).unwrap_or_default();
+            ends[place] = Claimed::Round { round, sent_at: tx.now, again };
+        }
+        Ok(ends)
+    }
+}
+
+fn again(next: &Next, more: bool, now: Timestamp) -> Again {
+    let held = !more && next.push.is_some_and(|at| at <= now);
+    Again { more, next: next.push, confirm: next.confirm, verify: next.verify, held }
+}
+
+impl Claim {
+    /// How many requests there may be, and of how many listings each.
+    fn room(&self) -> (usize, usize) {
+        let per_request = self.connection.adapter.traits().batch_max.min(self.limits.batch_max).max(1);
+        if self.probe { (1, 1) } else { (self.requests, per_request) }
+    }
+
+    /// Ours that are still in flight after a whole lease were forgotten; somebody else's are all up for taking.
+    fn abandoned_before(&self, now: Timestamp) -> Timestamp {
+        if self.fresh { now.plus(Duration::from_secs(1)) } else { now.minus(self.limits.lease) }
+    }
+
+    fn gate_of(&self, now: Timestamp) -> GateOf<'_> {
         let lease = self.lease.as_ref().map_or("", |(name, _)| name);
-        // Ours that are still in flight after a whole lease were forgotten; somebody else's are all up for taking.
-        let abandoned = if self.fresh { tx.now.plus(Duration::from_secs(1)) } else { tx.now.minus(self.limits.lease) };
-        let Some(gate) = pushes::gate(&mut tx.conn, id, lease, tx.now, abandoned).await? else { return Ok(Claimed::Resting) };
+        GateOf { id: self.connection.id, lease, abandoned_before: self.abandoned_before(now) }
+    }
+
+    /// Whether something may be taken; then an empty round to begin with.
+    async fn open(&self, tx: &mut Tx<'_>, gate: Option<&Gate>) -> Result<Claimed, DbError> {
+        let id = self.connection.id;
+        let Some(gate) = gate else { return Ok(Claimed::Resting) };
         if self.lease.as_ref().is_some_and(|(_, owner)| gate.owner.as_ref() != Some(owner)) {
             return Ok(Claimed::NotOurs);
         }
         if gate.abandoned && !breakage::is(Breakage::ForgetInFlight) {
             let confirm_at = tx.now.plus(self.limits.zombie_window);
-            let taken = pushes::take_over(&mut tx.conn, id, tx.now, confirm_at, abandoned).await?;
+            let taken = pushes::take_over(&mut tx.conn, id, tx.now, confirm_at, self.abandoned_before(tx.now)).await?;
             tracing::warn!(marketplace = %self.connection.code, taken, "pushes of unknown end are made again");
         }
         if gate.to_confirm {
@@ -80,23 +143,9 @@ impl Command for Claim {
         if gate.status != Status::Active.as_str() {
             return Ok(Claimed::Resting);
         }
-        let per_request = self.connection.adapter.traits().batch_max.min(self.limits.batch_max).max(1);
-        let (requests, per_request) = if self.probe { (1, 1) } else { (self.requests, per_request) };
-        let limit = i64::try_from(requests * per_request).unwrap_or(i64::MAX);
-        let due = pushes::due(&mut tx.conn, id, tx.now, limit, self.raised_before(&gate)).await?;
-        let full = due.len() as i64 >= limit;
-        let mut round = batch::round(&self.connection, due, requests, per_request);
-        self.take_keys(tx, &mut round).await?;
-        self.mark_sent(tx, &mut round).await?;
-        let next = pushes::next(&mut tx.conn, id).await?;
-        let more = full || round.more;
-        let held = !more && next.push.is_some_and(|at| at <= tx.now);
-        let again = Again { more, next: next.push, confirm: next.confirm, verify: next.verify, held };
-        Ok(Claimed::Round { round, sent_at: tx.now, again })
+        Ok(Claimed::Round { round: Round::default(), sent_at: tx.now, again: Again::default() })
     }
-}
 
-impl Claim {
     /// Numbers wanted before this may be raised. Nothing received from the marketplace may be unprocessed; where it has a list of
     /// orders, that was looked at since: or a piece would be offered that a sale nobody told us of has taken.
     fn raised_before(&self, gate: &Gate) -> Timestamp {
@@ -109,48 +158,90 @@ impl Claim {
         }
     }
 
-    /// Leaves out what its marketplace was told too short a while ago.
-    async fn take_keys(&self, tx: &mut Tx<'_>, round: &mut Round) -> Result<(), DbError> {
-        let interval = self.connection.adapter.traits().key_interval;
-        if interval.is_zero() || round.batches.is_empty() {
-            return Ok(());
+    fn key(&self, row: &DueRow) -> PushKey {
+        (self.connection.id, self.connection.adapter.push_key(&self.connection, &batch::item(row)))
+    }
+}
+
+/// Finds what is due of each. A marketplace that two claims are for is the first one's.
+async fn choose(tx: &mut Tx<'_>, takings: &mut [Taking<'_>]) -> Result<(), DbError> {
+    let limit = |claim: &Claim| i64::try_from(claim.rows()).unwrap_or(i64::MAX);
+    let mut of: Vec<DueOf> = Vec::with_capacity(takings.len());
+    for Taking { claim, raised_before, .. } in takings.iter() {
+        let id = claim.connection.id;
+        if !of.iter().any(|due| due.id == id) {
+            of.push(DueOf { id, limit: limit(claim), raised_before: *raised_before });
         }
-        let key = |row: &DueRow| self.connection.adapter.push_key(&self.connection, &batch::item(row));
-        let mut keys: Vec<String> = round.batches.iter().flatten().map(key).collect();
+    }
+    let mut due: HashMap<MarketplaceId, Vec<DueRow>> = HashMap::with_capacity(of.len());
+    for row in pushes::due(&mut tx.conn, &of, tx.now).await? {
+        due.entry(row.marketplace_id).or_default().push(row);
+    }
+    for taking in takings {
+        let claim = taking.claim;
+        let rows = due.remove(&claim.connection.id).unwrap_or_default();
+        let full = rows.len() as i64 >= limit(claim);
+        let (requests, per_request) = claim.room();
+        taking.round = batch::round(&claim.connection, rows, requests, per_request);
+        taking.more = full || taking.round.more;
+    }
+    Ok(())
+}
+
+/// Leaves out what its marketplace was told too short a while ago.
+async fn take_keys(tx: &mut Tx<'_>, takings: &mut [Taking<'_>]) -> Result<(), DbError> {
+    let mut wanted: HashMap<Duration, Vec<PushKey>> = HashMap::new();
+    for Taking { claim, round, .. } in takings.iter() {
+        let interval = claim.connection.adapter.traits().key_interval;
+        if !interval.is_zero() {
+            wanted.entry(interval).or_default().extend(round.batches.iter().flatten().map(|row| claim.key(row)));
+        }
+    }
+    let (mut free, mut refused) = (HashSet::new(), HashSet::new());
+    for (interval, mut keys) in wanted {
         keys.sort_unstable();
         keys.dedup();
-        let (mut free, told) = pushes::take_keys(&mut tx.conn, self.connection.id, &keys, tx.now, tx.now.minus(interval)).await?;
-        let mut postponed = Vec::new();
+        let taken = pushes::take_keys(&mut tx.conn, &keys, tx.now, tx.now.minus(interval)).await?;
+        free.extend(taken);
+        refused.extend(keys.into_iter().filter(|key| !free.contains(key)));
+    }
+    let told = pushes::keys_told(&mut tx.conn, refused.iter()).await?;
+    let told: HashMap<PushKey, Timestamp> = told.into_iter().map(|(id, key, at)| ((id, key), at)).collect();
+    let mut postponed = Vec::new();
+    for Taking { claim, round, .. } in takings {
+        let interval = claim.connection.adapter.traits().key_interval;
+        if interval.is_zero() {
+            continue;
+        }
         for batch in &mut round.batches {
             batch.retain(|row| {
-                let key = key(row);
+                let key = claim.key(row);
                 // Taken for one listing, it is not free for another of the same key in this round.
-                if let Some(place) = free.iter().position(|free| *free == key) {
-                    free.swap_remove(place);
+                if free.remove(&key) {
                     return true;
                 }
-                let at = told.iter().find(|(known, _)| *known == key).map_or(tx.now, |(_, at)| *at);
-                postponed.push((row.id, at.plus(interval)));
+                postponed.push((row.id, told.get(&key).copied().unwrap_or(tx.now).plus(interval)));
                 false
             });
         }
         round.batches.retain(|batch| !batch.is_empty());
-        pushes::postpone(&mut tx.conn, &postponed).await
     }
+    pushes::postpone(&mut tx.conn, &postponed).await
+}
 
-    async fn mark_sent(&self, tx: &mut Tx<'_>, round: &mut Round) -> Result<(), DbError> {
-        let chosen = round.batches.iter().flatten().chain(round.nameless.iter().map(|(row, _)| row));
-        let chosen: Vec<DueRow> = chosen.cloned().collect();
-        if chosen.is_empty() {
-            return Ok(());
-        }
-        let claimed = pushes::claim(&mut tx.conn, chosen.iter(), tx.now).await?;
-        let claimed: std::collections::HashSet<_> = claimed.into_iter().collect();
+async fn mark_sent(tx: &mut Tx<'_>, takings: &mut [Taking<'_>]) -> Result<(), DbError> {
+    let mut chosen: Vec<&DueRow> = Vec::new();
+    for Taking { round, .. } in takings.iter() {
+        chosen.extend(round.batches.iter().flatten());
+        chosen.extend(round.nameless.iter().map(|(row, _)| row));
+    }
+    let claimed: HashSet<ListingId> = pushes::claim(&mut tx.conn, &chosen, tx.now).await?.into_iter().collect();
+    for Taking { round, .. } in takings {
         round.nameless.retain(|(row, _)| claimed.contains(&row.id));
         for batch in &mut round.batches {
             batch.retain(|row| claimed.contains(&row.id));
         }
         round.batches.retain(|batch| !batch.is_empty());
-        Ok(())
     }
+    Ok(())
 }

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::outcome::{kept, pause};
+use super::outcome::kept;
+use super::settle::pause;
 use super::{PushLimits, Pusher};
 use crate::caller::{Caller, Purpose};
 use crate::db::DbError;
@@ -60,7 +61,7 @@ impl Pusher {
             refused: if let Err(Outcome::Auth { message }) = &ended { Some(message.clone()) } else { None },
             limits: self.limits,
         };
-        self.write_patiently(verified).await;
+        self.write_patiently(|| self.writer.run_patiently(verified.clone())).await;
         ended
     }
 }
@@ -118,7 +119,7 @@ impl Command for Verified {
     type Error = DbError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        sync::add_calls(&mut tx.conn, self.connection.id, "verify", 1, tx.now).await?;
+        sync::add_calls(&mut tx.conn, [(self.connection.id, "verify", 1)], tx.now).await?;
         if let Some(why) = &self.refused {
             pause(tx, &self.connection, why).await?;
         }

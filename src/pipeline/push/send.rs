@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Pusher;
 use super::batch::item;
-use super::outcome::{Ended, Settle};
+use super::settle::{Ended, Settle};
 use crate::breakage::{self, Breakage};
 use crate::caller::{Caller, Purpose, Refused, Ticket};
 use crate::db::pushes::DueRow;
@@ -150,7 +150,7 @@ impl Pusher {
             limits: self.limits,
             lease: self.lease(),
         };
-        self.write_patiently(settle).await;
+        self.write_patiently(|| self.writer.run_together(settle.clone())).await;
     }
 }
 

@@ -1,6 +1,6 @@
 // One channel: how it is, what it needs, and what can be done with it.
 
-import { get, getOr, patch, post } from "../api.js";
+import { get, getOr, patch, post, Problem } from "../api.js";
 import { form } from "../form.js";
 import { count, full, milliseconds, plural, words } from "../format.js";
 import { quantile, readMetrics } from "../metrics.js";
@@ -12,7 +12,7 @@ export const title = ({ place }) => place.name;
 
 export async function load({ params, signal }) {
   const { code } = params;
-  const list = await get("/v1/admin/marketplaces", {}, { signal });
+  const list = await get("/v1/admin/marketplaces", { archived: "true" }, { signal });
   const known = list.items.find((place) => place.code === code);
   // The hub says better than we could that there is none.
   if (!known) await get(`/v1/admin/marketplaces/${encodeURIComponent(code)}`, {}, { signal });
@@ -30,16 +30,18 @@ export function view(data, ctx) {
   const { place, metrics, adapter } = data;
   if (ctx.query.get("doctor")) setTimeout(() => (ctx.ask({ doctor: "" }), examine(place)));
   const { state, label, text } = health(place, metrics);
-  const admin = session.may("admin") && place.kind !== "storefront";
+  const away = place.status === "archived";
+  const admin = session.may("admin") && place.kind !== "storefront" && !away;
   const paused = ["paused", "auth_error"].includes(place.status);
   return [
-    head(place.name, { back: ["#/marketplaces", "Marketplaces"], sub: text, actions: place.kind === "storefront" ? go("Open the demo store", "/store", { name: "store" }) : [
+    head(place.name, { back: ["#/marketplaces", "Marketplaces"], sub: text, actions: away ? (session.may("admin") ? act("Restore", () => restore(place, ctx), { name: "refresh", main: true }) : null) : place.kind === "storefront" ? go("Open the demo store", "/store", { name: "store" }) : [
       session.may("operator") ? act("Doctor", () => examine(place), { name: "search", title: "Try everything it needs, and say what is missing" }) : null,
       session.may("operator") ? act("Sync", () => sync(place, ctx), { name: "refresh" }) : null,
       admin ? act(paused ? "Resume" : "Pause", () => pause(place, ctx), { name: paused ? "play" : "pause", main: paused }) : null,
       admin ? act("Edit", () => edit(place, adapter, ctx), { name: "edit" }) : null,
     ] }),
-    h("div", { class: "stats" }, figures(data)),
+    away ? h("div", { class: "callout" }, icon("box"), h("div", {}, h("p", {}, "Archived ", when(place.archived_at), ". It is told nothing, asked nothing and rings no alert; its listings are left out of lists and take part in no allocation."),
+      h("p", {}, "Its orders, messages and syncs stay, and open orders can still be shipped, cancelled and taken back. What it sends with its right signature is booked as before: what was sold is sold."))) : h("div", { class: "stats" }, figures(data)),
     grid(
       card("Connection", {}, facts([["State", badge(state, label ? { label } : {})], ["Kind", words(place.kind)], ["Adapter", h("span", { class: "mono" }, place.adapter)], ["Feed that moves stock", words(place.stock_feed)], place.base_url ? ["Address", h("span", { class: "mono small" }, place.base_url)] : null,
         ["Declared in", { file: "the configuration file", builtin: "the hub itself", api: "this dashboard" }[place.declared_in] ?? place.declared_in]])),
@@ -47,7 +49,8 @@ export function view(data, ctx) {
     place.kind === "storefront" ? null : card("Latest pushes", { flush: true }, table("Latest pushes", [["Listing", (p) => h("span", { class: "mono" }, p.marketplace_product_id)], ["Told", (p) => num(p.quantity), { num: true }], ["Outcome", (p) => [badge(p.outcome), p.message ? h("p", { class: "soft" }, p.message) : null]], ["Status", (p) => p.status_code ?? "–", { num: true }], ["Sent", (p) => when(p.sent_at)]],
       data.pushes, { key: (p) => p.id, instead: empty("Nothing was pushed yet", place.kind === "manual" ? "Numbers are edited by hand here." : "The first number leaves as soon as a product is listed here.", { name: "send" }) })),
     data.syncs === null ? null : card("Latest syncs", { flush: true, actions: go("All", `#/syncs?marketplace=${place.code}`, { small: true }) }, table("Latest syncs", [["What", (s) => h("a", { href: `#/syncs/${s.id}` }, words(s.kind))], ["State", (s) => badge(s.status)], ["Calls", (s) => num(s.api_calls), { num: true }], ["Began", (s) => when(s.started_at)]], data.syncs, { key: (s) => s.id, instead: empty("No sync ran yet", "A sync compares every listing with what the marketplace shows, in whole pages.", { name: "refresh" }) })),
-    h("div", { class: "actions" }, go("Allocation rule", `#/settings/rules?marketplace=${place.code}`, { name: "sliders" }), go("Its webhooks", `#/webhooks?marketplace=${place.code}`, { name: "bolt" })),
+    h("div", { class: "actions" }, away ? null : go("Allocation rule", `#/settings/rules?marketplace=${place.code}`, { name: "sliders" }), go("Its webhooks", `#/webhooks?marketplace=${place.code}`, { name: "bolt" }),
+      admin ? act("Archive this marketplace", () => archive(place, ctx), { danger: true, quiet: true }) : null),
   ];
 }
 
@@ -90,10 +93,16 @@ export function checks({ checks }) {
   }));
 }
 
+/** What the doctor found, in a few words: nothing is well that has something to look at. */
+export function verdict(name, checks) {
+  const [bad, odd] = ["fail", "warn"].map((wanted) => checks.filter(({ status }) => status === wanted).length);
+  if (bad) return `${plural(bad, "thing")} to mend on ${name}`;
+  return odd ? `${name} works, with ${plural(odd, "thing")} to look at` : `${name} is well`;
+}
+
 export async function examine(place) {
   const found = await post(`/v1/admin/marketplaces/${place.code}/doctor`);
-  const bad = found.checks.filter(({ status }) => status === "fail").length;
-  await dialog(bad ? `${plural(bad, "thing")} to mend on ${place.name}` : `${place.name} is well`, (close) => [checks(found), h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "button main", autofocus: true, onclick: () => close() }, "Close"))], { wide: true });
+  await dialog(verdict(place.name, found.checks), (close) => [checks(found), h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "button main", autofocus: true, onclick: () => close() }, "Close"))], { wide: true });
 }
 
 async function sync(place, ctx) {
@@ -111,6 +120,37 @@ async function pause(place, ctx) {
   if (!paused && !(await sure(`Pause ${place.name}?`, "Nothing is pushed to it until you resume. Its sales are still booked, so it may show too much meanwhile.", { yes: "Pause it" }))) return;
   await post(`/v1/admin/marketplaces/${place.code}/${paused ? "resume" : "pause"}`);
   toast(paused ? "Resumed. Its numbers are on their way." : "Paused.");
+  await ctx.reload();
+}
+
+/** What hangs on it is shown before it is put away; what nothing hangs on is put away at once. */
+async function archive(place, ctx) {
+  const path = `/v1/admin/marketplaces/${place.code}/archive`;
+  try {
+    await post(path, {});
+  } catch (error) {
+    if (!(error instanceof Problem) || !error.body.confirm) throw error;
+    const { listings, still_shown: shown, open_orders: open, committed } = error.body.hangs_on_it;
+    const text = h("div", {},
+      h("p", {}, `${place.name} is told and asked nothing any more, and rings no alert. Its ${plural(listings, "listing")} are left out of lists; all that happened stays. You can bring it back.`),
+      shown ? h("div", { class: "callout warn" }, icon("warn"), h("div", {}, h("p", {}, `${plural(shown, "listing")} still ${shown === 1 ? "shows" : "show"} pieces there, and it goes on selling them. To stop that, set “Show 0, whatever is said” in its allocation rule first and wait until it is told, or end them there.`),
+        h("div", { class: "actions" }, go("Allocation rule", `#/settings/rules?marketplace=${place.code}`, { name: "sliders", small: true })))) : null,
+      open ? h("p", {}, `${plural(open, "order")} with ${plural(committed, "piece")} ${open === 1 ? "is" : "are"} not shipped yet. They stay open, and can be shipped or cancelled as before.`) : null);
+    if (!(await sure(`Archive ${place.name}?`, text, { yes: "Archive it" }))) return;
+    await post(path, { confirm: error.body.confirm });
+  }
+  session.names.delete(place.code);
+  session.past.set(place.code, place.name);
+  toast("Archived. “Restore” brings it back.");
+  await ctx.reload();
+}
+
+async function restore(place, ctx) {
+  if (!(await sure(`Bring ${place.name} back?`, "Each of its listings is worked out anew from today’s stock. As soon as that is done it is told all of them.", { yes: "Restore it", danger: false }))) return;
+  await post(`/v1/admin/marketplaces/${place.code}/restore`);
+  session.past.delete(place.code);
+  session.names.set(place.code, place.name);
+  toast("Coming back. Its numbers follow.");
   await ctx.reload();
 }
 

@@ -10,13 +10,13 @@ import { session } from "../session.js";
 export const title = "Marketplaces";
 
 export async function load({ signal }) {
-  const [places, metrics] = await Promise.all([get("/v1/admin/marketplaces", {}, { signal }), readMetrics(signal)]);
+  const [places, metrics] = await Promise.all([get("/v1/admin/marketplaces", { archived: "true" }, { signal }), readMetrics(signal)]);
   return { places: places.items, metrics };
 }
 
 export const follows = ({ type, kind }) => type === "tick" || kind === "marketplace" || kind === "push" || kind === "stock";
 
-const RESTING = { paused: "Pushes are paused; its sales are still booked", auth_error: "It refuses its keys: mend them, then resume", not_served: "This hub does not serve it" };
+const RESTING = { archived: "Told and asked nothing; its past stays", restoring: "Coming back: its numbers are worked out anew", paused: "Pushes are paused; its sales are still booked", auth_error: "It refuses its keys: mend them, then resume", not_served: "This hub does not serve it" };
 
 /** How a channel is, in a word and a sentence. */
 export function health(place, metrics) {
@@ -24,6 +24,7 @@ export function health(place, metrics) {
   const oldest = metrics?.value("dirty_oldest_seconds", { marketplace: place.code }) ?? 0;
   const open = (metrics?.value("circuit_open", { marketplace: place.code }) ?? 0) > 0;
   if (place.kind === "storefront") return { state: "active", text: "Your own store: told at once" };
+  if (place.status === "archived") return { state: "archived", text: RESTING.archived };
   if (open) return { state: "open", label: "Being given rest", text: "It fails; one number at a time is tried until it heals", waiting, oldest };
   if (place.status !== "active") return { state: place.status, label: { auth_error: "Keys refused" }[place.status], text: RESTING[place.status] ?? "Not in use", waiting, oldest };
   if (place.kind === "manual") return { state: "active", text: "Numbers are edited by hand", waiting, oldest };
@@ -32,14 +33,17 @@ export function health(place, metrics) {
 
 export function view({ places, metrics }, ctx) {
   if (ctx.query.get("new") && session.may("admin")) setTimeout(() => (ctx.ask({ new: "" }), add(ctx)));
-  const channels = places.filter(({ kind }) => kind !== "storefront");
+  const [used, away] = [places.filter(({ status }) => status !== "archived"), places.filter(({ status }) => status === "archived")];
+  const channels = used.filter(({ kind }) => kind !== "storefront");
+  const line = (place) => {
+    const { state, label, text } = health(place, metrics);
+    return row({ key: place.code, href: `#/marketplaces/${place.code}`, main: market(place.code), sub: [h("span", {}, text), h("span", { class: "mono" }, place.adapter)], side: badge(state, label ? { label } : {}) });
+  };
   return [
     head("Marketplaces", { actions: session.may("admin") ? act("Add a marketplace", () => add(ctx), { name: "plus", main: true }) : null }),
-    card("", { flush: true }, rows("Marketplaces", places.map((place) => {
-      const { state, label, text } = health(place, metrics);
-      return row({ key: place.code, href: `#/marketplaces/${place.code}`, main: market(place.code), sub: [h("span", {}, text), h("span", { class: "mono" }, place.adapter)], side: badge(state, label ? { label } : {}) });
-    })),
+    card("", { flush: true }, rows("Marketplaces", used.map(line)),
     channels.length ? null : empty("Only your own store so far", "Add the first marketplace: what is sold on one counts down on all.", { name: "store", action: session.may("admin") ? act("Add a marketplace", () => add(ctx), { main: true }) : null })),
+    away.length ? h("details", {}, h("summary", {}, plural(away.length, "archived marketplace")), card("", { flush: true }, rows("Archived marketplaces", away.map(line)))) : null,
   ];
 }
 

@@ -1,4 +1,5 @@
 mod api;
+mod archive;
 mod bad_requests;
 mod import;
 mod lists;

@@ -150,6 +150,8 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("POST",   "/v1/admin/marketplaces/{code}/pause",              ADMIN),
     ("POST",   "/v1/admin/marketplaces/{code}/resume",             ADMIN),
     ("POST",   "/v1/admin/marketplaces/{code}/rotate-secret",      ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/archive",            ADMIN),
+    ("POST",   "/v1/admin/marketplaces/{code}/restore",            ADMIN),
 ];
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod from_file;
+mod pages;
 mod refs;
 mod schema;
 mod words;

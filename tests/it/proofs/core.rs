@@ -148,7 +148,7 @@ impl Core {
     /// `fresh`: the first claim of a process that has just taken over.
     pub async fn claim_as(&self, code: &str, fresh: bool) -> Vec<Sent> {
         let claim = Claim { connection: self.connection(code), lease: None, requests: 500, probe: false, fresh, limits: LIMITS };
-        match self.app.context.writer.run_patiently(claim).await.unwrap() {
+        match self.app.context.writer.run_together(claim).await.unwrap() {
             Claimed::Round { round, sent_at, .. } => {
                 round.batches.into_iter().flatten().map(|row| Sent { row, at: sent_at }).collect()
             }
@@ -160,7 +160,7 @@ impl Core {
         let key = format!("{}:{}", sent.row.id, sent.row.wanted_version);
         let ended = vec![Ended { row: sent.row, key, outcome, status: None }];
         let settle = Settle { connection: self.connection(code), ended, sent_at: sent.at, calls: 1, limits: LIMITS, lease: None };
-        self.app.context.writer.run_patiently(settle).await.unwrap();
+        self.app.context.writer.run_together(settle).await.unwrap();
     }
 
     /// Pushes whatever is due until nothing is, each acknowledged at once. Gives what was sent.

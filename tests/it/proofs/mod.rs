@@ -8,5 +8,6 @@ mod model;
 mod oracle;
 mod properties;
 mod simulation;
+mod together;
 mod traffic;
 mod window;
