@@ -1,5 +1,6 @@
 //! A hub with a large catalogue and a long past: how long lists, pages and a stock read take over HTTP, and what the import of a
-//! table costs. The catalogue is made by the database itself (`db/filling.rs`), then the real program serves it.
+//! table costs, in memory and for a sale that comes meanwhile. The catalogue is made by the database itself (`db/filling.rs`), then
+//! the real program serves it.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,13 +11,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::catalogue_routes::{self, Timed};
-use super::figures::print_line;
-use super::hub::{Hub, Plan, Scratch, TOKEN};
+use super::figures::{Spread, print_line};
+use super::hub::{Hub, Plan, SECRET, Scratch, TOKEN};
 use super::process;
 use crate::clock::Clock;
 use crate::db::filling::{self, SEASON, Shape};
 use crate::db::{DatabaseUrl, Db, DbOptions};
+use crate::domain::time::Timestamp;
 use crate::simulator::http_client::Client;
+use crate::simulator::webhooks::{Reason, Signer, StockUpdated};
 
 /// Days over which the movements are spread: deliveries and calls older than `ingest.retention_days` are not made, as they would
 /// have been purged.
@@ -26,6 +29,8 @@ const EVENT_DAYS: i64 = 29;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// How long an import may take before the bench gives up.
 const IMPORT_PATIENCE: Duration = Duration::from_secs(1_800);
+/// Between two sales while a table is imported.
+const SALES_PAUSE: Duration = Duration::from_millis(25);
 
 #[derive(Args)]
 pub struct CatalogueArguments {
@@ -44,7 +49,7 @@ pub struct CatalogueArguments {
     /// Requests of each kind; ten times as many of the stock read
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     requests: u32,
-    /// Rows of the table that is imported, after one of a tenth; 0 leaves that part out
+    /// Rows of the table that is imported: new products after a tenth as many, then the same ones changed; 0 leaves that part out
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=500_000))]
     import: u32,
     /// Keep the database in this folder, and use the one that is there
@@ -70,9 +75,14 @@ struct Report {
 #[derive(Serialize)]
 struct Import {
     rows: u32,
+    /// `new`: products that were not there, which the hub knows from then on; `changed`: prices of such that are.
+    kind: &'static str,
     seconds: f64,
     resident_before: u64,
     resident_peak: u64,
+    /// How long the answer to a sale took meanwhile.
+    sales: Spread,
+    sales_not_2xx: usize,
 }
 
 pub async fn run(arguments: CatalogueArguments) -> ExitCode {
@@ -143,8 +153,13 @@ async fn on(arguments: &CatalogueArguments, scratch: &Scratch, folder: &Path) ->
     };
     let routes = catalogue_routes::measure(&mut hub.client()?, &clock, arguments.products, arguments.requests, &mut show).await?;
     let mut imports = Vec::new();
-    for rows in [arguments.import / 10, arguments.import].into_iter().filter(|rows| *rows > 0) {
-        let done = import(&hub, &clock, rows).await?;
+    // A kept database has the rows of the run before.
+    let run = clock.now().millis();
+    let (few, many) = (arguments.import / 10, arguments.import);
+    let mut sold = 0;
+    let tables = [(few, "new", 0), (many, "new", few), (many, "changed", few)];
+    for (rows, kind, first) in tables.into_iter().filter(|(rows, ..)| *rows > 0) {
+        let done = import(&hub, &clock, &Table { run, first, rows, kind }, arguments.products, &mut sold).await?;
         if !arguments.json {
             print_line(&done.line());
         }
@@ -199,45 +214,86 @@ async fn fill(arguments: &CatalogueArguments, url: &str, clock: &Clock) -> anyho
     Ok(())
 }
 
-/// Sends a table of products that are not there yet, and watches the hub's memory meanwhile.
-async fn import(hub: &Hub, clock: &Clock, rows: u32) -> anyhow::Result<Import> {
-    // A kept database has the rows of the run before.
-    let run = clock.now().millis();
-    let mut table = String::from("sku,name,price,currency,stock\n");
-    for n in 0..rows {
-        table += &format!("NEW-{run}-{n},A new thing no. {n},19.{:02},USD,{}\n", n % 100, n % 40);
+/// What is imported: so many rows from a number on.
+struct Table {
+    run: i64,
+    first: u32,
+    rows: u32,
+    kind: &'static str,
+}
+
+impl Table {
+    fn text(&self) -> String {
+        let price = if self.kind == "new" { 19 } else { 29 };
+        let mut text = String::from("sku,name,price,currency,stock\n");
+        for n in self.first..self.first + self.rows {
+            text += &format!("NEW-{}-{n},A new thing no. {n},{price}.{:02},USD,{}\n", self.run, n % 100, n % 40);
+        }
+        text
     }
+}
+
+/// What the first marketplace sends of its n-th sale: one piece of a product that has some, each of another as long as there are.
+fn sale(n: i64, products: i64, at: Timestamp) -> Vec<u8> {
+    let product = (n + n / 49 + 1) % products;
+    let number = 1_000_000 + product;
+    let (id, sku) = (format!("m1-{number}"), format!("SKU-{number}"));
+    serde_json::json!(StockUpdated::new(&id, &sku, product % 50, -1, at, Reason::Sold)).to_string().into_bytes()
+}
+
+/// Sends a table, watches the hub's memory meanwhile, and sells a piece of one product after the other.
+async fn import(hub: &Hub, clock: &Clock, table: &Table, products: i64, sold_before: &mut i64) -> anyhow::Result<Import> {
+    let (rows, kind, text) = (table.rows, table.kind, table.text());
     let mut client = Client::new(hub.target()?, IMPORT_PATIENCE);
     let token = format!("Bearer {TOKEN}");
     let headers = [("authorization", token.as_str()), ("content-type", "text/csv")];
     let resident = || hub.usage().map_or(0, |usage: process::Usage| usage.resident_bytes);
     let resident_before = resident();
     let mut resident_peak = resident_before;
+    let (mut sales, mut sales_not_2xx) = (Vec::new(), 0);
     let begun = clock.elapsed();
-    let sent = client.post("/v1/admin/products/import", &headers, table.as_bytes());
-    tokio::pin!(sent);
-    let answer = loop {
-        tokio::select! {
-            answer = &mut sent => break answer?,
-            () = tokio::time::sleep(Duration::from_millis(20)) => resident_peak = resident_peak.max(resident()),
+    let sent = client.post("/v1/admin/products/import", &headers, text.as_bytes());
+    let sold = async {
+        let (mut shop, signer) = (hub.client()?, Signer::new(SECRET));
+        loop {
+            tokio::time::sleep(SALES_PAUSE).await;
+            resident_peak = resident_peak.max(resident());
+            let body = sale(*sold_before, products, clock.now());
+            *sold_before += 1;
+            let (signature, asked) = (signer.sign(&body), clock.elapsed());
+            let headers = [("x-webhook-signature", signature.as_str()), ("content-type", "application/json")];
+            let answer = shop.post("/webhooks/m1", &headers, &body).await?;
+            sales.push(clock.elapsed().saturating_sub(asked));
+            sales_not_2xx += usize::from(!(200..300).contains(&answer.status));
         }
+    };
+    let answer = tokio::select! {
+        answer = sent => answer?,
+        failed = sold => return failed,
     };
     let seconds = clock.elapsed().saturating_sub(begun).as_secs_f64();
     let done: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let made = done["created"].as_u64();
+    let made = done[if kind == "new" { "created" } else { "updated" }].as_u64();
     anyhow::ensure!(made == Some(u64::from(rows)), "the import answers {}: {done}", answer.status);
-    Ok(Import { rows, seconds, resident_before, resident_peak: resident_peak.max(resident()) })
+    let resident_peak = resident_peak.max(resident());
+    Ok(Import { rows, kind, seconds, resident_before, resident_peak, sales: Spread::of(sales), sales_not_2xx })
 }
 
 impl Import {
     fn line(&self) -> String {
         let mebibytes = |bytes: u64| bytes as f64 / 1_048_576.0;
         format!(
-            "import of {} rows: {:.1} s, memory {:.0} MiB before, {:.0} MiB at most",
+            "import of {} {} rows: {:.1} s, memory {:.0} MiB before, {:.0} MiB at most; {} sales meanwhile were answered after {:.1} ms \
+             (p50), {:.1} ms (p99); {} were not taken",
             self.rows,
+            self.kind,
             self.seconds,
             mebibytes(self.resident_before),
-            mebibytes(self.resident_peak)
+            mebibytes(self.resident_peak),
+            self.sales.count,
+            self.sales.p50_us as f64 / 1_000.0,
+            self.sales.p99_us as f64 / 1_000.0,
+            self.sales_not_2xx
         )
     }
 }

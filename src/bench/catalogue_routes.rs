@@ -25,6 +25,7 @@ const ROUTES: &[&str] = &[
     "/v1/admin/products?stock=out&limit=100",
     "/v1/admin/products?q=kettle&limit=50",
     "/v1/admin/products?q={sku}&limit=50",
+    "/v1/admin/products?q=nothing-has-this&limit=50",
     "/v1/admin/products/{sku}",
     "/v1/admin/products/{sku}/explain",
     "/v1/admin/products/{sku}/timeline",

@@ -1,4 +1,5 @@
-//! Figures of a span of days. Sales come from the daily rows, which are kept live; the rest is counted where it happened.
+//! Figures of a span of days. Sales come from the daily rows and their totals, which are kept live; the rest is counted where it
+//! happened.
 
 use std::collections::HashMap;
 
@@ -22,15 +23,38 @@ statements! {
             ORDER BY (CASE WHEN $7 = TRUE THEN 0 - SUM(s.units) ELSE 0 END), 1, 2, 3, 4 LIMIT $6) AS g \
         LEFT JOIN marketplaces m ON m.id = g.marketplace_id LEFT JOIN products p ON p.id = g.product_id \
         ORDER BY (CASE WHEN $7 = TRUE THEN 0 - g.units ELSE 0 END), g.day, marketplace, sku, g.currency LIMIT $6");
+    // The same where products are not kept apart.
+    SALES_TOGETHER = both("SELECT g.day, COALESCE(m.code, '') AS marketplace, '' AS sku, g.currency, g.units, g.revenue_minor, \
+            g.cost_minor, g.fee_minor, g.orders, g.cancelled, g.returned FROM ( \
+            SELECT (CASE WHEN $3 = TRUE THEN t.day ELSE '' END) AS day, (CASE WHEN $4 = TRUE THEN t.marketplace_id END) AS marketplace_id, \
+                t.currency, CAST(SUM(t.units) AS BIGINT) AS units, CAST(SUM(t.revenue_minor) AS BIGINT) AS revenue_minor, \
+                CAST(SUM(t.cost_minor) AS BIGINT) AS cost_minor, CAST(SUM(t.fee_minor) AS BIGINT) AS fee_minor, \
+                CAST(SUM(t.orders) AS BIGINT) AS orders, CAST(SUM(t.cancelled) AS BIGINT) AS cancelled, \
+                CAST(SUM(t.returned) AS BIGINT) AS returned \
+            FROM daily_totals t WHERE t.day >= $1 AND t.day <= $2 GROUP BY 1, 2, 3 \
+            ORDER BY (CASE WHEN $6 = TRUE THEN 0 - SUM(t.units) ELSE 0 END), 1, 2, 3 LIMIT $5) AS g \
+        LEFT JOIN marketplaces m ON m.id = g.marketplace_id \
+        ORDER BY (CASE WHEN $6 = TRUE THEN 0 - g.units ELSE 0 END), g.day, marketplace, g.currency LIMIT $5");
+    // Only the units of all products are added up to find the best sellers; the other figures of these few are found by product.
+    BEST_SELLERS = both("SELECT '' AS day, '' AS marketplace, p.sku, g.currency, g.units, CAST(SUM(s.revenue_minor) AS BIGINT) AS revenue_minor, \
+            CAST(SUM(s.cost_minor) AS BIGINT) AS cost_minor, CAST(SUM(s.fee_minor) AS BIGINT) AS fee_minor, \
+            CAST(SUM(s.orders) AS BIGINT) AS orders, CAST(SUM(s.cancelled) AS BIGINT) AS cancelled, \
+            CAST(SUM(s.returned) AS BIGINT) AS returned \
+        FROM (SELECT u.product_id, u.currency, CAST(SUM(u.units) AS BIGINT) AS units FROM daily_sales u \
+                WHERE u.day >= $1 AND u.day <= $2 GROUP BY u.product_id, u.currency \
+                ORDER BY SUM(u.units) DESC, u.product_id, u.currency LIMIT $3) AS g \
+            CROSS JOIN products p CROSS JOIN daily_sales s \
+        WHERE p.id = g.product_id AND s.product_id = g.product_id AND s.currency = g.currency AND s.day >= $1 AND s.day <= $2 \
+        GROUP BY p.sku, g.currency, g.units ORDER BY g.units DESC, p.sku, g.currency LIMIT $3");
     // Requests are counted by the day as they are made; what they told, by listing.
     CALLS = both("SELECT m.code AS marketplace, (SELECT CAST(COALESCE(SUM(c.calls), 0) AS BIGINT) FROM api_calls c \
                 WHERE c.marketplace_id = m.id AND c.day >= $3 AND c.day <= $4 AND c.purpose IN ('push', 'verify')) AS calls, \
             COUNT(CASE WHEN a.outcome = 'applied' THEN 1 END) AS applied \
         FROM marketplaces m LEFT JOIN push_attempts a ON a.marketplace_id = m.id AND a.id >= $1 AND a.id < $2 \
         WHERE m.kind <> 'storefront' GROUP BY m.id, m.code ORDER BY m.code");
-    CHANGES = both("SELECT m.code AS marketplace, COUNT(*) AS changes FROM marketplace_stock_history h \
-            JOIN marketplaces m ON m.id = h.marketplace_id \
-        WHERE h.id >= $1 AND h.id < $2 AND (h.notes IS NULL OR h.notes <> 'observed') GROUP BY m.code");
+    CHANGES = both("SELECT m.code AS marketplace, g.changes FROM (SELECT h.marketplace_id, COUNT(*) AS changes \
+            FROM marketplace_stock_history h WHERE h.id >= $1 AND h.id < $2 AND (h.notes IS NULL OR h.notes <> 'observed') \
+            GROUP BY h.marketplace_id) AS g JOIN marketplaces m ON m.id = g.marketplace_id");
     READS = both("SELECT m.code AS marketplace, c.purpose, CAST(SUM(c.calls) AS BIGINT) AS calls FROM api_calls c \
             JOIN marketplaces m ON m.id = c.marketplace_id WHERE c.day >= $1 AND c.day <= $2 \
             AND c.purpose NOT IN ('push', 'verify') GROUP BY m.code, c.purpose ORDER BY m.code, c.purpose");
@@ -110,7 +134,15 @@ pub async fn sales(
     limit: i64,
     best: bool,
 ) -> Result<Vec<SalesGroup>, DbError> {
-    fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit, best)
+    match (by, best) {
+        (GroupBy { sku: false, .. }, _) => {
+            fetch_all!(conn, SALES_TOGETHER, SalesGroup, from, to, by.day, by.marketplace, limit, best)
+        }
+        (GroupBy { sku: true, day: false, marketplace: false }, true) => {
+            fetch_all!(conn, BEST_SELLERS, SalesGroup, from, to, limit)
+        }
+        _ => fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit, best),
+    }
 }
 
 pub async fn calls(conn: &mut Conn<'_>, span: Ids, (first, last): (&str, &str)) -> Result<Vec<Calls>, DbError> {

@@ -1,6 +1,6 @@
 //! The outbox: events of a transaction, and what becomes of them.
 
-use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, row};
+use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, fetch_optional, row};
 use super::error::DbError;
 use super::span::Ids;
 use super::sql::{Rows, ids, statements};
@@ -32,6 +32,8 @@ statements! {
             (SELECT COUNT(*) FROM event_deliveries d WHERE d.event_id = e.id AND d.status = 'dead') AS dead \
         FROM events e LEFT JOIN products p ON p.id = e.product_id \
         WHERE e.id < $1 AND e.id >= $2 AND ($3 = '' OR e.event_type = $3) AND e.product_id = (SELECT id FROM products WHERE sku = $4) ORDER BY e.id DESC LIMIT $5");
+    // How far so many rows reach: read from an index alone.
+    EVENTS_REACH = both("SELECT id FROM events WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 1 OFFSET $3");
     // What somebody still waits for stays, however old.
     EVENTS_PURGE = both("DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.created_at < $1 AND e.status = 'routed' \
         AND NOT EXISTS (SELECT 1 FROM event_deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'dead')) \
@@ -129,6 +131,12 @@ pub async fn page(conn: &mut Conn<'_>, event_type: &str, sku: &str, ids: Ids, li
         "" => fetch_all!(conn, EVENTS_PAGE, EventView, ids.before, ids.from, event_type, limit),
         sku => fetch_all!(conn, EVENTS_PAGE_OF_SKU, EventView, ids.before, ids.from, event_type, sku, limit),
     }
+}
+
+/// The last of the newest `rows` events; `None` where there are fewer.
+pub async fn reach(conn: &mut Conn<'_>, ids: Ids, rows: i64) -> Result<Option<Uuid>, DbError> {
+    let last: Option<(Uuid,)> = fetch_optional!(conn, EVENTS_REACH, (Uuid,), ids.before, ids.from, rows - 1)?;
+    Ok(last.map(|row| row.0))
 }
 
 /// Forgets events made before a time, at most `limit`, with their deliveries.

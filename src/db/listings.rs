@@ -131,11 +131,13 @@ statements! {
     LISTINGS_EXPORT = both("SELECT l.id, m.code AS marketplace, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, \
             l.marketplace_price, l.currency, l.state FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.id > $1 AND m.code <> 'store' AND m.archived_at IS NULL ORDER BY l.id LIMIT $2");
-    // What the storefront publishes, to fill the keyed table at start: the store's listings carry the published version.
-    STORE_ITEMS = both("SELECT p.sku, l.listed_stock, l.wanted_version, l.state FROM marketplace_products l \
-            JOIN marketplaces m ON m.id = l.marketplace_id JOIN listing_components c ON c.listing_id = l.id \
-            JOIN products p ON p.id = c.product_id \
-        WHERE m.code = 'store' AND p.sku > $1 ORDER BY p.sku LIMIT $2");
+    // What the storefront publishes, to fill the keyed table at start: the store's listings carry the published version. In the order
+    // of an index, so that each of them is read once, however many pages that takes.
+    STORE_ITEMS = both("SELECT l.id, p.sku, l.listed_stock, l.wanted_version, l.state FROM ( \
+            SELECT s.id, s.listed_stock, s.wanted_version, s.state FROM marketplace_products s \
+            WHERE s.marketplace_id = (SELECT id FROM marketplaces WHERE code = 'store') AND s.id > $1 ORDER BY s.id LIMIT $2) AS l \
+        CROSS JOIN listing_components c CROSS JOIN products p \
+        WHERE c.listing_id = l.id AND p.id = c.product_id ORDER BY l.id");
     DIRTY_SUMMARY = both("SELECT m.code, COUNT(*), CAST(MIN(l.wanted_at) AS BIGINT) FROM marketplace_products l \
             JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.wanted_version > l.acked_version AND m.archived_at IS NULL GROUP BY m.code");
@@ -231,6 +233,7 @@ row! {
 
 row! {
     pub struct StoreItem {
+        pub id: ListingId,
         pub sku: Sku,
         pub listed_stock: i64,
         pub wanted_version: i64,
@@ -510,7 +513,8 @@ pub async fn set_names(
     execute_exactly!(1, conn, LISTING_NAMES_SET, id, sku, refs, n.marketplace_price, currency, state, forget, now)
 }
 
-pub async fn store_items(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<StoreItem>, DbError> {
+/// What the store publishes: the next listings after an id.
+pub async fn store_items(conn: &mut Conn<'_>, after: Uuid, limit: i64) -> Result<Vec<StoreItem>, DbError> {
     fetch_all!(conn, STORE_ITEMS, StoreItem, after, limit)
 }
 

@@ -72,6 +72,12 @@ const PAIRS: &[Pair] = &[
         postgres: include_str!("../../migrations/postgres/0009_long_lists.sql"),
     },
     Pair {
+        number: 10,
+        name: "large_catalogue",
+        sqlite: include_str!("../../migrations/sqlite/0010_large_catalogue.sql"),
+        postgres: include_str!("../../migrations/postgres/0010_large_catalogue.sql"),
+    },
+    Pair {
         number: 11,
         name: "tables_of_rules",
         sqlite: include_str!("../../migrations/sqlite/0011_tables_of_rules.sql"),

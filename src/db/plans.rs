@@ -7,12 +7,12 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::sql::{Dialect, Sql};
 use super::{
-    DatabaseUrl, Db, DbOptions, WriteConnection, analytics, history, listings, movements, orders, products, push_attempts,
-    push_checks, pushes, sinks, webhooks,
+    DatabaseUrl, Db, DbOptions, WriteConnection, analytics, events, history, listings, movements, orders, products,
+    push_attempts, push_checks, pushes, sinks, webhooks,
 };
 
 /// A statement and the index it must be answered from.
-fn wanted() -> [(&'static Sql, &'static [&'static str]); 28] {
+fn wanted() -> [(&'static Sql, &'static [&'static str]); 35] {
     [
         (&webhooks::WEBHOOKS_DUE, &["webhooks_due"]),
         (&webhooks::WEBHOOKS_WAITING, &["webhooks_waiting"]),
@@ -42,6 +42,21 @@ fn wanted() -> [(&'static Sql, &'static [&'static str]); 28] {
         (&webhooks::WEBHOOKS_UNDER_WAY, &["webhooks_waiting (marketplace_id=?)"]),
         (&history::UNMAPPED_WEBHOOKS, &["webhooks_to_handle (status=?)"]),
         (&sinks::DEAD_PAGE, &["webhooks_to_handle (status=?)", "listings_unusual (push_state=? AND id<?)"]),
+        (&webhooks::WEBHOOKS_REACH, &["COVERING INDEX sqlite_autoindex_marketplace_webhooks_1 (id>? AND id<?)"]),
+        (
+            &webhooks::WEBHOOKS_REACH_OF_MARKETPLACE,
+            &["COVERING INDEX webhooks_by_marketplace (marketplace_id=? AND id>? AND id<?)"],
+        ),
+        (&events::EVENTS_REACH, &["COVERING INDEX sqlite_autoindex_events_1 (id>? AND id<?)"]),
+        // A text is compared in the index; only what fits is looked up.
+        (&products::PRODUCTS_FOUND, &["products_named (sku>?)"]),
+        (&listings::STORE_ITEMS, &["listings_of_marketplace (marketplace_id=? AND id>?)", "listing_components_1 (listing_id=?)"]),
+        // Figures of a span of days.
+        (&analytics::SALES_TOGETHER, &["SEARCH t USING PRIMARY KEY (day>? AND day<?)"]),
+        (
+            &analytics::BEST_SELLERS,
+            &["SEARCH u USING PRIMARY KEY (day>? AND day<?)", "daily_sales_by_product (product_id=? AND day>? AND day<?)"],
+        ),
         (&analytics::CALLS, &["push_attempts_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
     ]
 }

@@ -23,12 +23,13 @@ statements! {
         WHERE archived_at IS NULL AND sku > $1 ORDER BY sku LIMIT $2");
     // For who goes over all of them, those that are put away too.
     PRODUCT_IDS_PAGE = both("SELECT id, sku FROM products WHERE sku > $1 ORDER BY sku LIMIT $2");
-    // SQLite folds the case of ASCII letters only, PostgreSQL as its locale says: the other spellings come in ready made.
+    // Every product is looked at, in an index that holds just what is compared. Of letters that are not ASCII ($5) the other spellings
+    // come in ready made: SQLite knows no case of theirs, and PostgreSQL what its locale does.
     PRODUCTS_FOUND = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND sku > $1 AND ($3 = '' OR stock_state = $3) \
-            AND (LOWER(sku) LIKE $4 ESCAPE '!' OR LOWER(name) LIKE $4 ESCAPE '!' OR name LIKE $5 ESCAPE '!' \
-                OR name LIKE $6 ESCAPE '!' OR name LIKE $7 ESCAPE '!') ORDER BY sku LIMIT $2");
+            AND (sku {like} $4 ESCAPE '!' OR name {like} $4 ESCAPE '!' OR ($5 = TRUE AND (name LIKE $6 ESCAPE '!' \
+                OR name LIKE $7 ESCAPE '!' OR name LIKE $8 ESCAPE '!'))) ORDER BY sku LIMIT $2");
     PRODUCTS_IN_STATE = both("SELECT id, sku, name, price_minor, cost_price_minor, currency, low_stock_threshold, oversell_policy, \
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND stock_state = $3 AND sku > $1 ORDER BY sku LIMIT $2");
@@ -137,7 +138,8 @@ pub async fn search(conn: &mut Conn<'_>, after: &str, limit: i64, text: &str, st
     }
     let [low, typed, high, title] =
         [text.to_lowercase(), text.to_owned(), text.to_uppercase(), capitalised(text)].map(|text| holding(&text));
-    fetch_all!(conn, PRODUCTS_FOUND, ProductRow, after, limit, state, low.as_str(), typed.as_str(), high.as_str(), title.as_str())
+    let [low, typed, high, title] = [&low, &typed, &high, &title].map(String::as_str);
+    fetch_all!(conn, PRODUCTS_FOUND, ProductRow, after, limit, state, low, !text.is_ascii(), typed, high, title)
 }
 
 fn capitalised(text: &str) -> String {

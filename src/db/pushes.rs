@@ -7,6 +7,52 @@ use crate::domain::ids::{ListingId, MarketplaceId};
 use crate::domain::time::Timestamp;
 use uuid::Uuid;
 
+macro_rules! due {
+    () => {
+        "SELECT l.marketplace_id, l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, \
+            l.wanted_version, l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, l.refusals, \
+            l.mismatches, l.push_trigger, l.push_log_id, \
+            COALESCE(l.marketplace_sku, (SELECT p.sku FROM listing_components c JOIN products p ON p.id = c.product_id \
+                WHERE c.listing_id = l.id ORDER BY p.sku LIMIT 1)) AS sku"
+    };
+}
+
+/// Zeros first; of those that have waited longest, decreases first. Both are looked for within a bound, each along an index of its
+/// own, so that a claim costs the same however many listings are behind. The conditions are written as the indexes have them.
+///
+/// A number may be raised when nothing of this marketplace is unprocessed and its orders were looked at since; one it never had
+/// waits for nothing. What is to be read back is not told again meanwhile, unless its number changed. Where events of a listing
+/// were missed, its number is not raised above what it was last seen to show.
+macro_rules! chosen {
+    () => {
+        "SELECT id FROM (SELECT e.id, row_number() OVER (ORDER BY \
+                (CASE WHEN e.listed_stock = 0 THEN 0 WHEN e.listed_stock < COALESCE(e.acked_quantity, 0) THEN 1 ELSE 2 END), \
+                e.next_push_at, e.id) AS place \
+            FROM marketplace_products e WHERE e.id IN ( \
+                SELECT id FROM (SELECT z.id FROM marketplace_products z WHERE z.marketplace_id = {id 0} \
+                    AND z.wanted_version > z.acked_version AND z.listed_stock = 0 AND z.next_push_at <= $2 \
+                    AND z.push_state NOT IN ('in_flight', 'blocked', 'paused') AND z.state = 'active' \
+                    AND (z.verify_at IS NULL OR z.wanted_version > z.sent_version) \
+                    ORDER BY z.next_push_at LIMIT $3) AS emptied \
+                UNION SELECT id FROM (SELECT d.id FROM marketplace_products d WHERE d.marketplace_id = {id 0} \
+                    AND d.wanted_version > d.acked_version AND d.next_push_at <= $2 \
+                    AND d.push_state NOT IN ('in_flight', 'blocked', 'paused') AND d.state = 'active' \
+                    AND (d.verify_at IS NULL OR d.wanted_version > d.sent_version) \
+                    AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) \
+                        OR d.wanted_at < {int 2} OR d.acked_version = 0) \
+                    AND (d.raise_held_since IS NULL OR d.listed_stock <= COALESCE(d.marketplace_stock, 0)) \
+                    ORDER BY d.next_push_at LIMIT $4) AS waiting)) AS ranked \
+        WHERE place <= {int 1}"
+    };
+}
+
+macro_rules! urgency {
+    () => {
+        " ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
+            l.next_push_at, l.id"
+    };
+}
+
 statements! {
     // What a claim has to know first, in one look for all of them: most of it is false most of the time.
     PUSHES_GATES = both("SELECT m.id, m.status, m.orders_drained_at, \
@@ -17,38 +63,12 @@ statements! {
                 AND l.confirm_at <= $2 AND l.push_state <> 'in_flight') AS to_confirm, \
             (SELECT o.owner FROM leases o WHERE o.name = {text 1} AND o.until > $2) AS owner \
         FROM {rows} CROSS JOIN marketplaces m WHERE m.id = {id 0}");
-    // Zeros first; of those that have waited longest, decreases first. Both are looked for within a bound, each along an index of
-    // its own, so that a claim costs the same however many listings are behind. The conditions are written as the indexes have them.
-    // A number may be raised when nothing of this marketplace is unprocessed and its orders were looked at since; one it never had
-    // waits for nothing. What is to be read back is not told again meanwhile, unless its number changed. Where events of a listing
-    // were missed, its number is not raised above what it was last seen to show.
-    // For each marketplace as many as it asks for; the bounds $3 and $4 are those of whoever asks for most.
-    PUSHES_DUE = both("SELECT l.marketplace_id, l.id, l.marketplace_product_id, l.market, l.marketplace_sku, l.refs, l.listed_stock, \
-            l.wanted_version, l.sent_version, l.sent_quantity, l.acked_quantity, l.expected, l.attempts, l.wanted_at, l.refusals, \
-            l.mismatches, l.push_trigger, l.push_log_id, \
-            COALESCE(l.marketplace_sku, (SELECT p.sku FROM listing_components c JOIN products p ON p.id = c.product_id \
-                WHERE c.listing_id = l.id ORDER BY p.sku LIMIT 1)) AS sku \
-        FROM {rows} CROSS JOIN marketplace_products l WHERE l.id IN ( \
-            SELECT id FROM (SELECT e.id, row_number() OVER (ORDER BY \
-                    (CASE WHEN e.listed_stock = 0 THEN 0 WHEN e.listed_stock < COALESCE(e.acked_quantity, 0) THEN 1 ELSE 2 END), \
-                    e.next_push_at, e.id) AS place \
-                FROM marketplace_products e WHERE e.id IN ( \
-                    SELECT id FROM (SELECT z.id FROM marketplace_products z WHERE z.marketplace_id = {id 0} \
-                        AND z.wanted_version > z.acked_version AND z.listed_stock = 0 AND z.next_push_at <= $2 \
-                        AND z.push_state NOT IN ('in_flight', 'blocked', 'paused') AND z.state = 'active' \
-                        AND (z.verify_at IS NULL OR z.wanted_version > z.sent_version) \
-                        ORDER BY z.next_push_at LIMIT $3) AS emptied \
-                    UNION SELECT id FROM (SELECT d.id FROM marketplace_products d WHERE d.marketplace_id = {id 0} \
-                        AND d.wanted_version > d.acked_version AND d.next_push_at <= $2 \
-                        AND d.push_state NOT IN ('in_flight', 'blocked', 'paused') AND d.state = 'active' \
-                        AND (d.verify_at IS NULL OR d.wanted_version > d.sent_version) \
-                        AND (d.listed_stock = 0 OR d.listed_stock <= COALESCE(d.expected, d.acked_quantity, 0) \
-                            OR d.wanted_at < {int 2} OR d.acked_version = 0) \
-                        AND (d.raise_held_since IS NULL OR d.listed_stock <= COALESCE(d.marketplace_stock, 0)) \
-                        ORDER BY d.next_push_at LIMIT $4) AS waiting)) AS chosen \
-            WHERE place <= {int 1}) \
-        ORDER BY (CASE WHEN l.listed_stock = 0 THEN 0 WHEN l.listed_stock < COALESCE(l.acked_quantity, 0) THEN 1 ELSE 2 END), \
-            l.next_push_at, l.id");
+    // For each marketplace as many as it asks for; the bounds $3 and $4 are those of whoever asks for most. What is chosen for a
+    // marketplace is joined to it by IN in SQLite, which has no LATERAL; PostgreSQL would choose anew for every listing there.
+    PUSHES_DUE = split(
+        concat!(due!(), " FROM {rows} CROSS JOIN marketplace_products l WHERE l.id IN (", chosen!(), ")", urgency!()),
+        concat!(due!(), " FROM {rows} CROSS JOIN LATERAL (", chosen!(), ") AS taken JOIN marketplace_products l ON l.id = taken.id", urgency!()),
+    );
     // When to look again: for a push, for a second telling, for reading back. Each along an index of its own.
     PUSHES_NEXT = both("SELECT {id 0} AS id, (SELECT MIN(l.next_push_at) FROM marketplace_products l WHERE l.marketplace_id = {id 0} \
                 AND l.wanted_version > l.acked_version AND l.push_state NOT IN ('in_flight', 'blocked', 'paused') \

@@ -24,6 +24,11 @@ impl Ids {
         Uuid::from_u64_pair(millis << 16 | 0x7000, 0x8000_0000_0000_0000)
     }
 
+    /// When an id of ours was made.
+    pub fn time(id: Uuid) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(id.as_u64_pair().0 >> 16).unwrap_or(0))
+    }
+
     pub fn between(from: Option<Timestamp>, to: Option<Timestamp>, cursor: Option<Uuid>) -> Self {
         let end = to.map_or(Uuid::max(), Self::at);
         Self { from: from.map_or(Uuid::nil(), Self::at), before: cursor.map_or(end, |cursor| cursor.min(end)) }
@@ -41,6 +46,7 @@ mod tests {
         let before = chance.id(Timestamp::from_millis(1_799_999_999_999));
         let within = chance.id(at);
         assert!(before < Ids::at(at) && Ids::at(at) <= within);
+        assert_eq!((Ids::time(within), Ids::time(Ids::at(at))), (at, at));
         let span = Ids::between(Some(at), Some(Timestamp::from_millis(1_800_000_000_001)), None);
         assert!(span.from <= within && within < span.before);
         assert_eq!(Ids::between(None, None, Some(within)).before, within);

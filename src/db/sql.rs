@@ -11,6 +11,7 @@
 //! | `{ids $N}` `{texts $N}` | a one-column subquery over a JSON array | the same |
 //! | `{made K, T, N}` | a UUIDv7 of kind K, made at T (microseconds), number N | the same |
 //! | `{blob}` | `BLOB` | `BYTEA` |
+//! | `{like}` | `LIKE`: the case of ASCII letters does not count | `ILIKE`: no letter's case counts that the locale knows |
 //! | `{for update}` | nothing: one writer | `FOR UPDATE` |
 
 use std::sync::OnceLock;
@@ -100,6 +101,8 @@ fn token(token: &str, dialect: Dialect) -> String {
         ("blob", true) => "BLOB".into(),
         ("blob", false) => "BYTEA".into(),
         ("made", _) => made(argument, lite),
+        ("like", true) => "LIKE".into(),
+        ("like", false) => "ILIKE".into(),
         ("for", true) => String::new(),
         ("for", false) => format!("FOR {}", argument.to_uppercase()),
         // An unknown token makes a statement that no database prepares: the prepare-all test names it.

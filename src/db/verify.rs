@@ -68,6 +68,17 @@ statements! {
     LISTING_VERSIONS = both("SELECT m.code AS subject, l.marketplace_product_id AS place, 'listing versions are out of order' AS wrong, \
             l.acked_version AS found, l.wanted_version AS wanted FROM marketplace_products l JOIN marketplaces m ON m.id = l.marketplace_id \
         WHERE l.acked_version > l.sent_version OR l.sent_version > l.wanted_version OR l.listed_stock < 0 LIMIT 100");
+    // Each total less what its products add up to: all of it is nothing.
+    SALES_TOTALS = both("SELECT g.day AS subject, m.code AS place, 'the total of a day differs from the sum of its products' AS wrong, \
+            CAST(g.found AS BIGINT) AS found, CAST(g.wanted AS BIGINT) AS wanted \
+        FROM (SELECT day, marketplace_id, currency, SUM(found) AS found, SUM(wanted) AS wanted FROM ( \
+                SELECT day, marketplace_id, currency, units AS found, 0 AS wanted, units, revenue_minor, cost_minor, fee_minor, orders, \
+                    cancelled, returned FROM daily_totals \
+                UNION ALL SELECT day, marketplace_id, currency, 0, units, -units, -revenue_minor, -cost_minor, -fee_minor, -orders, \
+                    -cancelled, -returned FROM daily_sales) AS d \
+            GROUP BY day, marketplace_id, currency HAVING SUM(units) <> 0 OR SUM(revenue_minor) <> 0 OR SUM(cost_minor) <> 0 \
+                OR SUM(fee_minor) <> 0 OR SUM(orders) <> 0 OR SUM(cancelled) <> 0 OR SUM(returned) <> 0) AS g \
+        JOIN marketplaces m ON m.id = g.marketplace_id LIMIT 100");
     COUNTS = both("SELECT (SELECT COUNT(*) FROM products) AS products, (SELECT COUNT(*) FROM inventory_movements) AS movements, \
             (SELECT COUNT(*) FROM marketplace_webhooks) AS webhooks, \
             (SELECT COUNT(*) FROM marketplace_webhooks WHERE status = 'processed') AS processed, \
@@ -156,6 +167,7 @@ pub async fn findings(conn: &mut Conn<'_>) -> Result<Vec<Finding>, DbError> {
     all.extend(fetch_all!(conn, LINES_POSTED, Finding)?);
     all.extend(fetch_all!(conn, UNTRACED, Finding)?);
     all.extend(fetch_all!(conn, LISTING_VERSIONS, Finding)?);
+    all.extend(fetch_all!(conn, SALES_TOTALS, Finding)?);
     Ok(all)
 }
 

@@ -35,22 +35,26 @@ statements! {
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
         WHERE w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) AND ($4 = '' OR m.code = $4) \
             AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
     WEBHOOKS_PAGE_OF_MARKETPLACE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, \
             w.retry_count, w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplaces m CROSS JOIN marketplace_webhooks w \
         WHERE m.code = $4 AND w.marketplace_id = m.id AND w.id < $1 AND w.id >= $2 AND ($3 = '' OR w.status = $3) \
             AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
+    // How far so many rows reach: read from an index alone.
+    WEBHOOKS_REACH = both("SELECT id FROM marketplace_webhooks WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 1 OFFSET $3");
+    WEBHOOKS_REACH_OF_MARKETPLACE = both("SELECT w.id FROM marketplaces m CROSS JOIN marketplace_webhooks w \
+        WHERE m.code = $4 AND w.marketplace_id = m.id AND w.id < $1 AND w.id >= $2 ORDER BY w.id DESC LIMIT 1 OFFSET $3");
     // What waits for a person, or for its next try: indexes hold only these, and are used where their own words are said.
     WEBHOOKS_TO_HANDLE = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, \
             w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
         FROM marketplace_webhooks w JOIN marketplaces m ON m.id = w.marketplace_id \
         WHERE w.status IN ('failed', 'unmapped') AND w.status = $3 AND (CASE WHEN w.id < $1 AND w.id >= $2 THEN 1 ELSE 0 END) = 1 \
             AND ($4 = '' OR m.code = $4) AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
     WEBHOOKS_UNDER_WAY = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, \
             w.error_code, w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
@@ -58,7 +62,7 @@ statements! {
         WHERE w.marketplace_id = m.id AND w.status IN ('pending', 'retry') AND w.status = $3 \
             AND (CASE WHEN w.id < $1 AND w.id >= $2 THEN 1 ELSE 0 END) = 1 AND ($4 = '' OR m.code = $4) \
             AND ($5 = '' OR w.event_type = $5) \
-            AND ($7 = '%%' OR w.event_key LIKE $7 ESCAPE '!' OR w.event_type LIKE $7 ESCAPE '!' OR w.error_message LIKE $7 ESCAPE '!') \
+            AND ($7 = '%%' OR w.event_key {like} $7 ESCAPE '!' OR w.event_type {like} $7 ESCAPE '!' OR w.error_message {like} $7 ESCAPE '!') \
         ORDER BY w.id DESC LIMIT $6");
     WEBHOOK_BY_ID = both("SELECT w.id, m.code AS marketplace, w.source, w.event_type, w.event_key, w.status, w.retry_count, w.error_code, \
             w.error_message, w.effect, w.duplicates, w.key_id, w.occurred_at, w.created_at, w.processed_at \
@@ -259,6 +263,19 @@ pub async fn page(conn: &mut Conn<'_>, which: &Filter, ids: Ids, limit: i64) -> 
         (_, "") => fetch_all!(conn, WEBHOOKS_PAGE, WebhookView, before, from, status, code, kind, limit, text.as_str()),
         _ => fetch_all!(conn, WEBHOOKS_PAGE_OF_MARKETPLACE, WebhookView, before, from, status, code, kind, limit, text.as_str()),
     }
+}
+
+/// The last of the newest `rows` rows, where [`page`] finds what it looks for by reading them; `None` where there are fewer, or an
+/// index finds it.
+pub async fn reach(conn: &mut Conn<'_>, which: &Filter, ids: Ids, rows: i64) -> Result<Option<Uuid>, DbError> {
+    let (status, code, skipped) = (which.status.as_str(), which.marketplace.as_str(), rows - 1);
+    let last: Option<(Uuid,)> = match (status, code) {
+        ("failed" | "unmapped" | "pending" | "retry", _) => None,
+        ("", _) if which.text.is_empty() && which.event_type.is_empty() => None,
+        (_, "") => fetch_optional!(conn, WEBHOOKS_REACH, (Uuid,), ids.before, ids.from, skipped)?,
+        _ => fetch_optional!(conn, WEBHOOKS_REACH_OF_MARKETPLACE, (Uuid,), ids.before, ids.from, skipped, code)?,
+    };
+    Ok(last.map(|row| row.0))
 }
 
 pub async fn get(conn: &mut Conn<'_>, id: WebhookId) -> Result<Option<WebhookView>, DbError> {

@@ -69,5 +69,5 @@ pub fn shape(adapter: &dyn Adapter) -> Value {
 pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let items = ctx.kit.registry.catalogue().all().iter().map(|adapter| AdapterShape::of(&**adapter)).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(items)))
 }

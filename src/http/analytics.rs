@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -120,38 +121,90 @@ impl Work {
     }
 }
 
-/// An answer that took long, and when it was found.
+/// An answer, and when it was found.
+#[derive(Clone)]
 struct Remembered {
     at: Timestamp,
     span: Span,
     work: Arc<Work>,
+    /// Somebody finds it anew.
+    under_way: bool,
 }
 
-/// The newest of these.
+/// Answers that took long, the newest last.
 #[derive(Clone, Default)]
-pub struct Kept(Arc<Mutex<Option<Remembered>>>);
+pub struct Kept(Arc<Mutex<Vec<Remembered>>>);
+
+/// Spans remembered: more than the dashboard has to choose from.
+const SPANS_KEPT: usize = 8;
+/// What is older than it may be is still told, so many times as long, while it is found anew behind that answer.
+const STALE_FACTOR: u32 = 10;
+
+/// What to do about a span.
+enum Known {
+    Fresh(Remembered),
+    /// Tell it, and find it anew.
+    Stale(Remembered),
+    Unknown,
+}
 
 impl Kept {
-    fn get(&self, span: &Span, since: Timestamp) -> Option<Arc<Work>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().filter(|kept| kept.at >= since && kept.span == *span).map(|kept| kept.work.clone())
+    fn get(&self, span: &Span, now: Timestamp, keep: Duration) -> Known {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(found) = kept.iter_mut().find(|kept| kept.span == *span) else { return Known::Unknown };
+        let age = now.since(found.at);
+        if age < keep || (found.under_way && age < keep * STALE_FACTOR) {
+            Known::Fresh(found.clone())
+        } else if age < keep * STALE_FACTOR {
+            found.under_way = true;
+            Known::Stale(found.clone())
+        } else {
+            Known::Unknown
+        }
     }
 
-    fn put(&self, kept: Remembered) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    fn forget(&self, span: &Span) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.span != *span);
+    }
+
+    fn put(&self, new: Remembered) {
+        self.forget(&new.span);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == SPANS_KEPT {
+            kept.remove(0);
+        }
+        kept.push(new);
     }
 }
 
-async fn work(ctx: &Context, span: &Span) -> Result<Arc<Work>, Problem> {
-    let (settings, now) = (&ctx.settings.analytics, ctx.kit.clock.now());
-    if let Some(work) = ctx.figures.get(span, now.minus(settings.keep())) {
-        return Ok(work);
+async fn work(ctx: &web::Data<Context>, span: &Span) -> Result<Remembered, Problem> {
+    match ctx.figures.get(span, ctx.kit.clock.now(), ctx.settings.analytics.keep()) {
+        Known::Fresh(known) => Ok(known),
+        Known::Stale(known) => {
+            let (behind, span) = (ctx.clone(), span.clone());
+            ctx.workers.start(async move {
+                if let Err(error) = find(&behind, &span).await {
+                    tracing::warn!(%error, "figures could not be found anew");
+                    behind.figures.forget(&span);
+                }
+            });
+            Ok(known)
+        }
+        Known::Unknown => Ok(find(ctx, span).await?),
     }
-    let work = Arc::new(ask!(ctx, Work, [span: Span = span.clone()] |conn| Work::look(conn, &span).await)?);
-    if work.rows() >= settings.keep_from_rows {
-        ctx.figures.put(Remembered { at: now, span: span.clone(), work: work.clone() });
+}
+
+/// Counts it all, and remembers it where that was much.
+async fn find(ctx: &Context, span: &Span) -> Result<Remembered, DbError> {
+    let at = ctx.kit.clock.now();
+    let work = ask!(ctx, Work, [span: Span = span.clone()] |conn| Work::look(conn, &span).await)?;
+    let found = Remembered { at, span: span.clone(), work: Arc::new(work), under_way: false };
+    if found.work.rows() >= ctx.settings.analytics.keep_from_rows {
+        ctx.figures.put(found.clone());
+    } else {
+        ctx.figures.forget(span);
     }
-    Ok(work)
+    Ok(found)
 }
 
 /// Sums per currency.
@@ -173,8 +226,8 @@ fn total(rows: &[SalesGroup]) -> Vec<SalesGroup> {
 type Sales = (Vec<SalesGroup>, Vec<SalesGroup>);
 
 #[utoipa::path(get, path = "/v1/admin/analytics", tag = "analytics", params(AnalyticsParams), security(("token" = [])),
-    responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure; the rows alone as CSV. \
-            More than 10000 rows are refused, as CSV too, and never cut: ask for fewer days", body = Object),
+    responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure with when these were `counted_at`; \
+            the rows alone as CSV. More than 10000 rows are refused, as CSV too, and never cut: ask for fewer days", body = Object),
         (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
 pub(super) async fn show(
@@ -217,7 +270,9 @@ pub(super) async fn show(
         "totals": totals.iter().map(SalesShape::from).collect::<Vec<_>>(),
     });
     if params.0.only.is_none() {
-        let Work { calls, deliveries, exposure, reads, reconciled } = &*work(&ctx, &span).await?;
+        let found = work(&ctx, &span).await?;
+        let Work { calls, deliveries, exposure, reads, reconciled } = &*found.work;
+        shown["counted_at"] = json!(found.at);
         shown["api_calls"] = api_calls(calls);
         shown["reads"] = read(reads);
         shown["reconciliation"] = drift(reconciled);
@@ -239,7 +294,7 @@ struct Span {
 
 impl Span {
     fn of(params: &AnalyticsParams, now: Timestamp) -> Result<Self, Problem> {
-        const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+        const DAY: Duration = Duration::from_secs(86_400);
         let mut errors = Vec::new();
         let mut day = |field: &str, text: Option<&str>, default: Timestamp| {
             let text = text.map_or_else(|| default.day(), str::to_owned);

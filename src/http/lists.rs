@@ -147,7 +147,8 @@ list_params!(WebhookParams {
     status: WebhookStatus,
     marketplace: String,
     event_type: String,
-    /// Only those whose event key, type or error holds this text.
+    /// Only those whose event key, type or error holds this text. One page looks through a bounded stretch of the log: see
+    /// `looked_back_to`.
     q: String,
 });
 
@@ -250,6 +251,10 @@ impl Source for db_webhooks::Filter {
 
     async fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> Result<Vec<Self::Row>, DbError> {
         db_webhooks::page(conn, self, ids, limit).await
+    }
+
+    async fn reach(&self, conn: &mut Conn<'_>, ids: Ids, rows: i64) -> Result<Option<Uuid>, DbError> {
+        db_webhooks::reach(conn, self, ids, rows).await
     }
 
     fn id(row: &Self::Row) -> Uuid {

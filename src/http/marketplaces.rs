@@ -227,7 +227,7 @@ pub(super) async fn list(
         ask!(ctx, (Vec<MarketplaceRow>, Vec<Dirty>), [] | conn | Ok((db::list(conn).await?, listings::dirty(conn).await?)))?;
     let shown = rows.iter().filter(|row| archived || row.archived_at.is_none());
     let items: Vec<_> = shown.map(|row| shape(&ctx, row, &dirty)).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(items)))
 }
 
 type Found = (Option<MarketplaceRow>, Vec<SecretRow>, Vec<Dirty>);

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::problem::Problem;
+use crate::db::Ids;
+use crate::domain::time::Timestamp;
 
 pub const LIMIT_DEFAULT: i64 = 50;
 pub const LIMIT_MAX: i64 = 500;
@@ -34,12 +36,21 @@ pub fn cursor(text: Option<&str>) -> Result<Option<Uuid>, Problem> {
     id.map(Some).ok_or_else(|| Problem::field("cursor", "is not a cursor of this list"))
 }
 
+fn issued(id: Uuid) -> String {
+    format!("c_{}", id.simple())
+}
+
 /// One page of a list.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// For the next page; null on the last.
     pub next_cursor: Option<String>,
+    /// Where a search stopped before the end of the list: it looked at what was recorded since then, and `next_cursor` goes on from
+    /// there, even if nothing was found yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime)]
+    pub looked_back_to: Option<Timestamp>,
 }
 
 impl<T> Page<T> {
@@ -48,7 +59,20 @@ impl<T> Page<T> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| format!("c_{}", id(row).simple()));
-        Self { items: rows.into_iter().map(show).collect(), next_cursor }
+        let next_cursor = rows.last().filter(|_| more).map(|row| issued(id(row)));
+        Self { next_cursor, ..Self::whole(rows.into_iter().map(show).collect()) }
+    }
+
+    /// All there is.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None, looked_back_to: None }
+    }
+
+    /// A page that is not full ended at this row because no more rows were looked at, not because there are none.
+    pub fn stopped_at(self, reach: Option<Uuid>) -> Self {
+        match (&self.next_cursor, reach) {
+            (None, Some(reach)) => Self { next_cursor: Some(issued(reach)), looked_back_to: Some(Ids::time(reach)), ..self },
+            _ => self,
+        }
     }
 }

@@ -82,7 +82,7 @@ pub(super) async fn list(request: HttpRequest, ctx: web::Data<Context>) -> Resul
     require(&request, &ctx, Role::Viewer).await?;
     let rows = ask!(ctx, Vec<PlaceRow>, [] | conn | places::list(conn).await)?;
     let items = rows.into_iter().map(LocationShape::from).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(items)))
 }
 
 #[utoipa::path(post, path = "/v1/admin/locations", tag = "stock", request_body = NewLocation, security(("token" = [])),

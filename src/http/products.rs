@@ -230,7 +230,7 @@ pub(super) async fn list(
         let levels = own.remove(&row.id).unwrap_or_default();
         ProductView { listings, ..ProductView::new(row, &levels) }
     });
-    Ok(HttpResponse::Ok().json(page::Page { items: items.collect(), next_cursor }))
+    Ok(HttpResponse::Ok().json(page::Page { next_cursor, ..page::Page::whole(items.collect()) }))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -258,7 +258,7 @@ fn sink_url(text: &str, allow_private: bool) -> Result<Url, String> {
 pub(super) async fn list(request: HttpRequest, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Admin).await?;
     let rows = ask!(ctx, Vec<SinkRow>, [] | conn | sinks::live(conn).await)?;
-    Ok(HttpResponse::Ok().json(Page { items: rows.into_iter().map(SinkShape::from).collect::<Vec<_>>(), next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(rows.into_iter().map(SinkShape::from).collect())))
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -71,7 +71,7 @@ pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Da
     require(&request, &ctx, Role::Admin).await?;
     let rows = ask!(ctx, Vec<TokenRow>, [] | conn | tokens::list(conn).await)?;
     let keys = rows.into_iter().filter(|row| row.role == Role::Storefront.as_str());
-    Ok(HttpResponse::Ok().json(Page { items: keys.map(KeyShape::from).collect::<Vec<_>>(), next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(keys.map(KeyShape::from).collect())))
 }
 
 #[utoipa::path(post, path = "/v1/admin/storefront-keys", tag = "tokens", request_body = NewKey, security(("token" = []), ("session" = [])),

@@ -28,6 +28,10 @@ pub(super) trait Source: Send + Sync + 'static {
     const COLUMNS: &'static [&'static str];
 
     fn page(&self, conn: &mut Conn<'_>, ids: Ids, limit: i64) -> impl Future<Output = Result<Vec<Self::Row>, DbError>> + Send;
+    /// Where no index finds what is looked for: the last of the newest `rows` rows, at which a page stops. `None`: it need not stop.
+    fn reach(&self, _conn: &mut Conn<'_>, _ids: Ids, _rows: i64) -> impl Future<Output = Result<Option<Uuid>, DbError>> + Send {
+        std::future::ready(Ok(None))
+    }
     fn id(row: &Self::Row) -> Uuid;
     fn shape(row: Self::Row) -> Self::Shape;
 
@@ -65,13 +69,22 @@ struct NextPage<S: Source> {
     source: Arc<S>,
     ids: Ids,
     limit: i64,
+    look_rows: i64,
+}
+
+/// Rows, and the row that was looked at last where there are more to look at.
+struct Found<R> {
+    rows: Vec<R>,
+    reach: Option<Uuid>,
 }
 
 impl<S: Source> Question for NextPage<S> {
-    type Answer = Vec<S::Row>;
+    type Answer = Found<S::Row>;
 
-    async fn ask(self, conn: &mut Conn<'_>) -> Result<Vec<S::Row>, DbError> {
-        self.source.page(conn, self.ids, self.limit).await
+    async fn ask(self, conn: &mut Conn<'_>) -> Result<Found<S::Row>, DbError> {
+        let reach = self.source.reach(conn, self.ids, self.look_rows).await?;
+        let ids = Ids { from: reach.unwrap_or(self.ids.from), ..self.ids };
+        Ok(Found { rows: self.source.page(conn, ids, self.limit).await?, reach })
     }
 }
 
@@ -87,8 +100,9 @@ pub(super) async fn answer<S: Source>(
         return Ok(stream(ctx, source, window));
     }
     let limit = page::limit(window.limit)?;
-    let rows = ctx.ask(NextPage { source, ids: window.ids, limit: limit + 1 }).await?;
-    Ok(HttpResponse::Ok().json(Page::new(rows, limit, S::id, S::shape)))
+    let look_rows = ctx.settings.lists.look_rows;
+    let Found { rows, reach } = ctx.ask(NextPage { source, ids: window.ids, limit: limit + 1, look_rows }).await?;
+    Ok(HttpResponse::Ok().json(Page::new(rows, limit, S::id, S::shape).stopped_at(reach)))
 }
 
 fn stream<S: Source>(ctx: &web::Data<Context>, source: Arc<S>, window: Window) -> HttpResponse {
@@ -100,13 +114,13 @@ fn stream<S: Source>(ctx: &web::Data<Context>, source: Arc<S>, window: Window) -
         let (mut ids, mut left) = (window.ids, window.limit.unwrap_or(i64::MAX));
         while left > 0 {
             let limit = LIMIT_MAX.min(left);
-            let rows = match ctx.ask(NextPage { source: source.clone(), ids, limit }).await {
-                Ok(rows) => rows,
+            let look_rows = ctx.settings.lists.look_rows;
+            let Found { rows, reach } = match ctx.ask(NextPage { source: source.clone(), ids, limit, look_rows }).await {
+                Ok(found) => found,
                 Err(error) => return writer.break_off(&error).await,
             };
-            let Some(last) = rows.last() else { return };
-            ids.before = S::id(last);
-            let whole = (rows.len() as i64) < limit;
+            let full = rows.len() as i64 == limit;
+            let last = if full { rows.last().map(S::id) } else { reach };
             left -= rows.len() as i64;
             let mut text = String::new();
             for row in rows {
@@ -114,9 +128,11 @@ fn stream<S: Source>(ctx: &web::Data<Context>, source: Arc<S>, window: Window) -
                     text.push_str(&line(S::COLUMNS, &record));
                 }
             }
-            if !writer.write(text).await || whole {
+            if !writer.write(text).await {
                 return;
             }
+            let Some(last) = last else { return };
+            ids.before = last;
         }
     });
     csv::response(S::NAME, body)

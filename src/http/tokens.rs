@@ -165,7 +165,7 @@ pub(super) async fn create(
 pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Admin).await?;
     let rows = ask!(ctx, Vec<TokenRow>, [] | conn | tokens::list(conn).await)?;
-    Ok(HttpResponse::Ok().json(Page { items: rows.into_iter().map(TokenShape::from).collect::<Vec<_>>(), next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(rows.into_iter().map(TokenShape::from).collect())))
 }
 
 #[derive(Debug, thiserror::Error)]

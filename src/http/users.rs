@@ -94,7 +94,7 @@ impl From<UserRow> for UserShape {
 pub(super) async fn list(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Admin).await?;
     let rows = ask!(ctx, Vec<UserRow>, [] | conn | users::list(conn).await)?;
-    Ok(HttpResponse::Ok().json(Page { items: rows.into_iter().map(UserShape::from).collect::<Vec<_>>(), next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(rows.into_iter().map(UserShape::from).collect())))
 }
 
 #[utoipa::path(post, path = "/v1/admin/users", tag = "people", request_body = NewUser, security(("token" = []), ("session" = [])),

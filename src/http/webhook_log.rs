@@ -55,7 +55,7 @@ impl From<Rejected> for RejectedShape {
 pub(super) async fn rejected(request: HttpRequest, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Admin).await?;
     let items: Vec<RejectedShape> = ctx.kit.rejected.newest().into_iter().map(RejectedShape::from).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(Page::whole(items)))
 }
 
 impl From<ReplayError> for Problem {

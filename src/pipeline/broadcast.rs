@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::Effects;
 use super::outbox::Bell;
@@ -44,17 +45,17 @@ impl AfterCommit for Broadcast {
     }
 }
 
-/// Products read per statement while the table is filled.
+/// Listings read per statement while the table is filled.
 const PAGE: i64 = 5_000;
 
 /// Fills the keyed table from the store's listings, which carry the published versions.
 pub async fn fill(db: &Db, engine: &Engine) -> Result<usize, DbError> {
     let mut reader = db.read().await?;
-    let (mut after, mut count) = (String::new(), 0);
+    let (mut after, mut count) = (Uuid::nil(), 0);
     loop {
-        let page = listings::store_items(&mut reader.conn(), &after, PAGE).await?;
+        let page = listings::store_items(&mut reader.conn(), after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(count) };
-        after = last.sku.to_string();
+        after = last.id.uuid();
         count += page.len();
         let items = page.into_iter().map(|item| Published {
             sku: item.sku,

@@ -47,7 +47,7 @@ pub use realtime::RealtimeSettings;
 pub use secret::{ConnectionUrl, Secret, SecretError, SecretRef};
 pub use sections::{
     AnalyticsSettings, AuthSettings, BusSettings, DatabaseSettings, EventSettings, ImportSettings, IngestSettings,
-    InventorySettings, LogSettings, PushSettings, SecuritySettings, ServerSettings,
+    InventorySettings, ListSettings, LogSettings, PushSettings, SecuritySettings, ServerSettings,
 };
 pub use source::Env;
 pub use sync::SyncSettings;
@@ -70,6 +70,7 @@ pub struct Settings {
     pub security: SecuritySettings,
     pub ingest: IngestSettings,
     pub import: ImportSettings,
+    pub lists: ListSettings,
     pub analytics: AnalyticsSettings,
     pub push: PushSettings,
     pub sync: SyncSettings,
@@ -124,6 +125,7 @@ impl Settings {
         let security = s.table("security", |s| SecuritySettings::read(s, is_loopback));
         let ingest = s.table("ingest", IngestSettings::read);
         let import = s.table("import", ImportSettings::read);
+        let lists = s.table("lists", ListSettings::read);
         let analytics = s.table("analytics", AnalyticsSettings::read);
         let push = s.table("push", PushSettings::read);
         let sync = s.table("sync", SyncSettings::read);
@@ -144,6 +146,7 @@ impl Settings {
             security: security?,
             ingest: ingest?,
             import: import?,
+            lists: lists?,
             analytics: analytics?,
             push: push?,
             sync: sync?,

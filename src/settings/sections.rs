@@ -150,6 +150,17 @@ impl ImportSettings {
 }
 
 #[derive(Clone, Debug)]
+pub struct ListSettings {
+    pub look_rows: i64,
+}
+
+impl ListSettings {
+    pub(super) fn read(s: &mut Section<'_, '_, '_>) -> Self {
+        Self { look_rows: s.need("look_rows", whole(1..=10_000_000)) }
+    }
+}
+
+#[derive(Clone, Debug)]
 pub struct AnalyticsSettings {
     keep_s: u64,
     pub keep_from_rows: i64,

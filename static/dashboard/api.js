@@ -74,6 +74,16 @@ export const put = (path, body, more) => call("PUT", path, { body, ...more });
 export const patch = (path, body, more) => call("PATCH", path, { body, ...more });
 export const remove = (path, more) => call("DELETE", path, more);
 
+/** A page of a search. One call looks through a stretch of a long list; this goes on from there until the page is full, `looks` times at most. */
+export async function search(path, query, { looks = 5, ...more } = {}) {
+  let page = await get(path, query, more);
+  for (let n = 1; n < looks && page.looked_back_to && page.items.length < query.limit; n++) {
+    const next = await get(path, { ...query, limit: query.limit - page.items.length, cursor: page.next_cursor }, more);
+    page = { ...next, items: [...page.items, ...next.items] };
+  }
+  return page;
+}
+
 /** An answer, or this instead where the hub has no such address (yet) or this person may not ask. */
 export async function getOr(instead, path, query, more) {
   try {

@@ -135,6 +135,10 @@ export const choice = (label, options, current, pick) =>
 
 export function more(ctx, page) {
   if (!page.next_cursor) return null;
+  if (page.looked_back_to) {
+    const further = () => ((ctx.state.looks = (ctx.state.looks ?? 5) * 4), ctx.reload());
+    return h("div", { class: "center" }, h("p", { class: "note" }, "Looked back to ", when(page.looked_back_to), "."), act("Look further back", further, { quiet: true }));
+  }
   const limit = ctx.state.limit ?? 50;
   if (limit >= 500) return h("p", { class: "note center" }, "Only the first 500 are shown. Search or filter to see others.");
   return h("div", { class: "center" }, act("Show more", () => ((ctx.state.limit = Math.min(limit * 2, 500)), ctx.reload()), { quiet: true }));

@@ -1,6 +1,6 @@
 // The log of what came in: search it, look at a body, send it through once more.
 
-import { get, getOr, post } from "../api.js";
+import { get, getOr, post, search } from "../api.js";
 import { form } from "../form.js";
 import { count, plural, words } from "../format.js";
 import { session } from "../session.js";
@@ -12,7 +12,7 @@ export async function load({ params, query, state, signal }) {
   if (params.id === "rejected") return { rejected: (await get("/v1/admin/webhooks/rejected", {}, { signal })).items };
   if (params.id) return { one: await get(`/v1/admin/webhooks/${params.id}`, {}, { signal }) };
   const [page, places] = await Promise.all([
-    get("/v1/admin/webhooks", { q: query.get("q"), status: query.get("status"), marketplace: query.get("marketplace"), limit: state.limit ?? 50 }, { signal }),
+    search("/v1/admin/webhooks", { q: query.get("q"), status: query.get("status"), marketplace: query.get("marketplace"), limit: state.limit ?? 50 }, { signal, looks: state.looks }),
     getOr({ items: [] }, "/v1/admin/marketplaces", {}, { signal }),
   ]);
   return { page, places: places.items };
@@ -44,7 +44,7 @@ function log({ page, places }, ctx) {
         h("div", { class: "search" }, icon("search"), h("input", { type: "search", "aria-label": "Search the log", placeholder: "Event, key or error", value: now("q"), spellcheck: "false", oninput: ({ target }) => later(() => ctx.ask({ q: target.value })) })),
         h("div", { class: "filters" }, select("status", "Status", STATUS), select("marketplace", "Marketplace", [["", "Any marketplace"], ...places.map(({ code, name }) => [code, name])]))),
       page.items.length ? rows("What came in, newest first", page.items.map(line))
-        : filtered ? empty("Nothing fits", "No webhook in the log is like that.", { name: "search", action: act("Show all", () => ctx.ask({ q: "", status: "", marketplace: "" })) })
+        : filtered ? empty("Nothing fits", page.looked_back_to ? "None of the newest webhooks is like that; older ones were not looked at." : "No webhook in the log is like that.", { name: "search", action: act("Show all", () => ctx.ask({ q: "", status: "", marketplace: "" })) })
           : empty("Nothing came in yet", "Give each marketplace the address of its webhook; it stands on the marketplace’s page.", { name: "bolt", action: h("a", { class: "button", href: "#/marketplaces" }, "To the marketplaces") }),
       more(ctx, page)),
   ];

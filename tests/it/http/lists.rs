@@ -160,3 +160,63 @@ async fn heads_are_answered_and_the_description_is_a_page() {
     }
     hub.stop().await;
 }
+
+/// Every page of a search, by its cursors: the values of a field, and on how many pages it was said how far back was looked.
+async fn searched(hub: &Hub, path: &str, field: &str) -> (Vec<Value>, usize) {
+    let (mut found, mut cursor, mut said) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = hub.get(&format!("{path}{cursor}")).await;
+        found.extend(of(&page, field));
+        said += usize::from(page["looked_back_to"].is_string());
+        let Some(next) = page["next_cursor"].as_str() else { return (found, said) };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_looks_at_so_many_rows_and_its_cursor_goes_on_from_there() {
+    let sections = "[lists]\nlook_rows = 3\n".to_owned();
+    let products = vec![("A-1", 50), ("B-1", 50)];
+    let hub = Hub::with(Plan { shops: vec!["uzum", "ozon"], products, sections, ..Plan::default() }).await;
+    let order = |n: usize| {
+        json!({"event": "order.created", "order_id": format!("O-{n}"), "timestamp": "2026-02-01T10:00:00Z",
+            "items": [{"order_item_id": "1", "sku": "A-1", "quantity": 1}]})
+    };
+    assert_eq!(hub.deliver("ozon", order(100).to_string().as_bytes()).await.status, 200);
+    for n in 0..8 {
+        assert_eq!(hub.deliver("uzum", &sold("UZUM-B-1", 50 - n, 1, &format!("2026-02-01T10:00:0{n}Z"))).await.status, 200);
+    }
+    assert_eq!(hub.deliver("ozon", order(101).to_string().as_bytes()).await.status, 200);
+    // Ten rows, three a page; the last page came to the end and says so.
+    let path = "/v1/admin/webhooks?q=ORDER.created";
+    let (found, said) = searched(&hub, path, "marketplace").await;
+    assert_eq!((found, said), (vec![json!("ozon"), json!("ozon")], 3));
+    let page = hub.get(path).await;
+    assert_eq!(of(&page, "marketplace"), ["ozon"], "the newest three rows hold one of them");
+    let stretch = format!("/v1/admin/webhooks?q=order.created&to={}", page["looked_back_to"].as_str().unwrap());
+    assert!(searched(&hub, &stretch, "marketplace").await.0.len() <= 1, "what was looked at is not older than it says");
+    assert_eq!(searched(&hub, &format!("{path}&limit=1"), "marketplace").await.0.len(), 2, "a full page is cut as ever");
+    assert_eq!(searched(&hub, "/v1/admin/webhooks?q=nothing-has-this", "id").await, (vec![], 3));
+    assert_eq!(searched(&hub, "/v1/admin/webhooks?event_type=order.created", "id").await.0.len(), 2);
+    assert_eq!(searched(&hub, "/v1/admin/webhooks?status=ignored", "id").await, (vec![], 3));
+    // Only the rows of the marketplace count.
+    assert_eq!(searched(&hub, "/v1/admin/webhooks?marketplace=ozon&q=order", "id").await.1, 0);
+    assert_eq!(searched(&hub, "/v1/admin/webhooks?marketplace=uzum&q=order.created", "id").await, (vec![], 2));
+    // What needs no search looks at no more than it shows, and what an index finds is found at once.
+    assert!(hub.get("/v1/admin/webhooks?limit=2").await.get("looked_back_to").is_none());
+    assert!(hub.get("/v1/admin/webhooks?status=failed&q=x").await.get("looked_back_to").is_none());
+    let skus = async |path: &str| {
+        let payloads = searched(&hub, path, "payload").await;
+        (payloads.0.iter().map(|payload| payload["sku"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), payloads.1)
+    };
+    let (all, said) = skus("/v1/admin/events?limit=4").await;
+    assert_eq!(said, 0, "nothing is looked for");
+    let of_a = all.iter().filter(|sku| *sku == "A-1").count();
+    let (found, said) = skus("/v1/admin/events?sku=A-1").await;
+    assert!(of_a >= 2 && found.len() == of_a && found.iter().all(|sku| sku == "A-1") && said >= 2, "{all:?} {found:?} {said}");
+    assert_eq!(skus("/v1/admin/events?sku=B-1&type=back-in-stock").await.0, Vec::<String>::new());
+    // As a table it is all of it.
+    assert_eq!(table(&hub, path).await.len(), 3);
+    assert_eq!(table(&hub, "/v1/admin/events?sku=A-1").await.len(), of_a + 1);
+    hub.stop().await;
+}

@@ -1,9 +1,12 @@
 //! What was sold, and everything that happened to a product on one axis.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stockhub::chance::Chance;
 use stockhub::clock::Clock;
+use stockhub::domain::time::Timestamp;
 
 use super::webhook;
 use crate::support::hub::{ADMIN_TOKEN, Hub, Plan, STORE_KEY};
@@ -93,5 +96,95 @@ async fn everything_that_happened_is_on_one_axis() {
     }
     assert_eq!(&paged, items);
     assert_eq!(hub.admin("GET", "/v1/admin/products/NONE/timeline", None).await.status, 404);
+    hub.stop().await;
+}
+
+/// Figures by their names, as `keys` of a row tell them apart.
+fn figures(answer: &Value, keys: &[&str]) -> BTreeMap<Vec<String>, [i64; 5]> {
+    let mut sums = BTreeMap::<_, [i64; 5]>::new();
+    for row in answer["rows"].as_array().unwrap() {
+        let key = keys.iter().map(|key| row[key].as_str().unwrap_or("").to_owned()).collect();
+        let cents = |name: &str| row[name].as_str().map_or(0, |text| text.replace('.', "").parse::<i64>().unwrap());
+        let whole = |name: &str| row[name].as_i64().unwrap();
+        let figures = [whole("units"), cents("revenue"), whole("orders"), whole("cancelled"), whole("returned")];
+        sums.entry(key).or_default().iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
+    }
+    sums
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn totals_are_the_sum_of_every_products_rows_and_of_the_ledger_whatever_came_when() {
+    let products = vec![("A-1", 500), ("B-1", 500), ("C-1", 500)];
+    let plan = Plan { shops: vec!["uzum", "ozon"], products, stock_feed: "orders", ..Plan::default() };
+    let hub = Hub::with(plan).await;
+    let chance = Chance::seeded(41);
+    let now = Clock::system().now();
+    // Orders that come in any order of their days, some twice, some cancelled or returned, in part or before they were heard of.
+    for _ in 0..120 {
+        let (order, days) = (chance.below(40), chance.below(20));
+        let at = now.minus(Duration::from_secs(days * 86_400)).to_string();
+        let sku = ["A-1", "B-1", "C-1"][(order % 3) as usize];
+        let quantity = 1 + chance.below(4);
+        let event = ["order.created", "order.created", "order.cancelled", "order.returned"][chance.below(4) as usize];
+        let body = json!({"event": event, "order_id": order.to_string(), "timestamp": at,
+            "items": [{"order_item_id": "1", "sku": sku, "quantity": quantity, "price": format!("{}.50", order + 1)}]});
+        webhook(&hub, if order % 2 == 0 { "uzum" } else { "ozon" }, &body).await;
+    }
+    let from = now.minus(Duration::from_secs(40 * 86_400)).day();
+    let ask = async |query: &str| hub.get(&format!("/v1/admin/analytics?from={from}&only=sales&{query}")).await;
+    let each = ask("group_by=day,marketplace,sku").await;
+    let of_each = |keys: &[&str]| figures(&each, keys);
+    assert!(of_each(&["day", "marketplace", "sku"]).len() > 30, "spread over days: {each}");
+    for keys in [&["day", "marketplace", "currency"][..], &["day", "currency"], &["marketplace", "currency"], &["currency"]] {
+        let by = keys[..keys.len() - 1].join(",");
+        assert_eq!(figures(&ask(&format!("group_by={by}")).await, keys), of_each(keys), "by {by}");
+    }
+    assert_eq!(figures(&ask("group_by=sku").await, &["sku"]), of_each(&["sku"]));
+    let best = ask("group_by=sku&top=2").await;
+    let mut sold: Vec<_> = of_each(&["sku"]).into_iter().map(|(key, figures)| (figures, key)).collect();
+    sold.sort_by_key(|(figures, key)| (-figures[0], key.clone()));
+    let expected: BTreeMap<_, _> = sold.into_iter().take(2).map(|(figures, key)| (key, figures)).collect();
+    assert_eq!(figures(&best, &["sku"]), expected);
+    assert_eq!(best["totals"], ask("").await["totals"]);
+    // And of the ledger: what was sold is what left, by the day it happened.
+    let mut ledger = BTreeMap::<Vec<String>, i64>::new();
+    for movement in hub.get("/v1/admin/movements?limit=500").await["items"].as_array().unwrap() {
+        let Some(marketplace) = movement["marketplace"].as_str() else { continue };
+        let whole = |name: &str| movement[name].as_i64().unwrap();
+        let day = movement["occurred_at"].as_str().unwrap()[..10].to_owned();
+        let sold = whole("committed_change") - whole("on_hand_change");
+        *ledger.entry(vec![day, marketplace.to_owned()]).or_default() += sold;
+    }
+    let units: BTreeMap<_, _> = of_each(&["day", "marketplace"]).into_iter().map(|(key, figures)| (key, figures[0])).collect();
+    assert_eq!(units, ledger);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_that_take_long_are_told_again_and_found_anew_behind_an_answer() {
+    let clock = Clock::manual(Timestamp::parse_rfc3339("2026-06-01T12:00:00Z").unwrap());
+    let sections = "[analytics]\nkeep_s = 60\nkeep_from_rows = 1\n".to_owned();
+    let hub = Hub::with(Plan { shops: vec!["uzum"], clock: clock.clone(), sections, ..Plan::default() }).await;
+    let order = |n: usize| {
+        json!({"event": "order.created", "order_id": n.to_string(), "timestamp": clock.now().to_string(),
+            "items": [{"order_item_id": "1", "sku": "PHONE-001", "quantity": 1}]})
+    };
+    let path = "/v1/admin/analytics?group_by=marketplace";
+    let deliveries = |answer: &Value| answer["deliveries"]["total"].as_i64().unwrap();
+    webhook(&hub, "uzum", &order(1)).await;
+    let first = hub.get(path).await;
+    assert_eq!((deliveries(&first), &first["counted_at"]), (1, &json!(clock.now())));
+    webhook(&hub, "uzum", &order(2)).await;
+    assert_eq!(hub.get(path).await["deliveries"], first["deliveries"], "within a minute it is told again");
+    let other = hub.get(&format!("{path}&from=2026-01-01")).await;
+    assert_eq!(deliveries(&other), 2, "another span is another answer");
+    clock.advance(Duration::from_secs(61));
+    let stale = hub.get(path).await;
+    assert_eq!((&stale["deliveries"], &stale["counted_at"]), (&first["deliveries"], &first["counted_at"]), "and once more");
+    hub.until("found anew behind that answer", async || deliveries(&hub.get(path).await) == 2).await;
+    webhook(&hub, "uzum", &order(3)).await;
+    clock.advance(Duration::from_secs(601));
+    let late = hub.get(path).await;
+    assert_eq!((deliveries(&late), &late["counted_at"]), (3, &json!(clock.now())), "what is that old is not told");
     hub.stop().await;
 }
