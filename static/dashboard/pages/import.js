@@ -23,8 +23,10 @@ export function view(_, ctx) {
     head("Import and export", { back: kind === "rules" ? [PLACES.rules, "Allocation"] : ["#/products", "Products"], sub: "The exported file is the format of the import: download, change it in a spreadsheet, and bring it back." }),
     choice("What", Object.entries(KINDS), kind, (value) => ((state.file = state.preview = null), ctx.ask({ kind: value }))),
     card("Download", {}, h("div", { class: "actions" }, act(`Download ${KINDS[kind].toLowerCase()}`, () => download(`/v1/admin/${kind}/export`, `${kind}.csv`), { name: "file" }))),
-    card("Bring in", { note: `Nothing is changed before you have seen what would be. ${NOTES[kind]}` },
+    card("Bring in", { note: "Nothing is changed before you have seen what would be." },
       h("div", { class: "field" }, h("label", { for: "csv" }, "CSV file"), h("input", { id: "csv", type: "file", accept: ".csv,text/csv", onchange: ({ target }) => target.files[0] && look(target.files[0], kind, ctx) })),
+      // Beneath the field, which stays where it is however much there is to say.
+      h("p", { class: "note" }, NOTES[kind]),
       state.preview ? preview(state.preview, kind, ctx) : null),
   ];
 }
