@@ -113,6 +113,8 @@ struct Work<'a> {
     held_for: Duration,
     verify_at: Option<Timestamp>,
     reading_back: bool,
+    /// The last look left some behind.
+    more: bool,
     /// Until when changes are joined.
     join_until: Option<Timestamp>,
     /// Until when pushes may turn out to be forgotten in flight.
@@ -133,6 +135,7 @@ impl Pusher {
             held_for: HELD_BACK,
             verify_at: None,
             reading_back: false,
+            more: false,
             join_until: None,
             doubtful_until: None,
         };
@@ -221,6 +224,7 @@ impl<'a> Work<'a> {
             lease: pusher.lease(),
             requests: tickets.len(),
             probe,
+            more: self.more,
             fresh,
             limits: pusher.limits,
         };
@@ -250,6 +254,7 @@ impl<'a> Work<'a> {
     fn plan(&mut self, round: &Round, again: Again, now: Timestamp) {
         let limits = &self.pusher.limits;
         self.verify_at = again.verify;
+        self.more = again.more;
         let joins = self.pusher.connection.adapter.traits().batch_max > 1 && !limits.join.is_zero();
         self.join_until = (joins && !again.more && !round.batches.is_empty()).then(|| now.plus(limits.join));
         if again.more {

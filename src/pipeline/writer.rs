@@ -41,7 +41,7 @@ pub trait Command: Send + Sync + 'static {
 pub trait Together: Send + Sync + Sized + 'static {
     type Output: Send + 'static;
 
-    /// Rows it may touch: a transaction takes only so many.
+    /// Rows it is likely to touch: a transaction takes only so many.
     fn rows(&self) -> usize;
 
     /// An output each, in their order.
@@ -147,7 +147,7 @@ impl Command for Ping {
 }
 
 /// Rows that what is done together may touch in one transaction: what comes next waits for no more than this.
-const GROUP_ROWS_MAX: usize = 1_000;
+pub const ROWS_MAX: usize = 1_000;
 
 pub struct WriterTask {
     queue: Queue<Job>,
@@ -184,7 +184,7 @@ impl WriterTask {
             let Some(first) = first else { break };
             let (mut bytes, mut rows) = (first.bytes(), first.rows());
             group.push(first);
-            while group.len() < self.limits.group_max && bytes < self.limits.group_max_bytes && rows < GROUP_ROWS_MAX {
+            while group.len() < self.limits.group_max && bytes < self.limits.group_max_bytes && rows < ROWS_MAX {
                 let Some(job) = self.queue.take() else { break };
                 bytes += job.bytes();
                 rows += job.rows();

@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::marketplaces::Connection;
 use crate::marketplaces::connection::Status;
 use crate::pipeline::Tx;
-use crate::pipeline::writer::Together;
+use crate::pipeline::writer::{ROWS_MAX, Together};
 
 /// Takes what is due of one marketplace, if it is ours to push.
 pub struct Claim {
@@ -26,6 +26,8 @@ pub struct Claim {
     pub requests: usize,
     /// One listing only: whether the marketplace lives is to be found out.
     pub probe: bool,
+    /// The last one left some behind: as much as there is room for is likely to be due.
+    pub more: bool,
     /// The first claim of this ownership: whatever is in flight was left by somebody else.
     pub fresh: bool,
     pub limits: PushLimits,
@@ -72,8 +74,7 @@ impl Together for Claim {
     type Output = Claimed;
 
     fn rows(&self) -> usize {
-        let (requests, per_request) = self.room();
-        requests * per_request
+        if self.more { self.most() } else { 1 }
     }
 
     async fn run(claims: &[&Self], tx: &mut Tx<'_>) -> Result<Vec<Claimed>, DbError> {
@@ -113,6 +114,11 @@ impl Claim {
     fn room(&self) -> (usize, usize) {
         let per_request = self.connection.adapter.traits().batch_max.min(self.limits.batch_max).max(1);
         if self.probe { (1, 1) } else { (self.requests, per_request) }
+    }
+
+    fn most(&self) -> usize {
+        let (requests, per_request) = self.room();
+        requests * per_request
     }
 
     /// Ours that are still in flight after a whole lease were forgotten; somebody else's are all up for taking.
@@ -163,9 +169,10 @@ impl Claim {
     }
 }
 
-/// Finds what is due of each. A marketplace that two claims are for is the first one's.
+/// Finds what is due of each. A marketplace that two claims are for is the first one's. Once as much is taken as one transaction
+/// may touch, the others are to ask again: everything may have become due at once.
 async fn choose(tx: &mut Tx<'_>, takings: &mut [Taking<'_>]) -> Result<(), DbError> {
-    let limit = |claim: &Claim| i64::try_from(claim.rows()).unwrap_or(i64::MAX);
+    let limit = |claim: &Claim| i64::try_from(claim.most()).unwrap_or(i64::MAX);
     let mut of: Vec<DueOf> = Vec::with_capacity(takings.len());
     for Taking { claim, raised_before, .. } in takings.iter() {
         let id = claim.connection.id;
@@ -177,9 +184,15 @@ async fn choose(tx: &mut Tx<'_>, takings: &mut [Taking<'_>]) -> Result<(), DbErr
     for row in pushes::due(&mut tx.conn, &of, tx.now).await? {
         due.entry(row.marketplace_id).or_default().push(row);
     }
+    let mut left = ROWS_MAX;
     for taking in takings {
         let claim = taking.claim;
         let rows = due.remove(&claim.connection.id).unwrap_or_default();
+        if left == 0 && !rows.is_empty() {
+            taking.more = true;
+            continue;
+        }
+        left = left.saturating_sub(rows.len());
         let full = rows.len() as i64 >= limit(claim);
         let (requests, per_request) = claim.room();
         taking.round = batch::round(&claim.connection, rows, requests, per_request);

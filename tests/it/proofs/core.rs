@@ -147,7 +147,8 @@ impl Core {
 
     /// `fresh`: the first claim of a process that has just taken over.
     pub async fn claim_as(&self, code: &str, fresh: bool) -> Vec<Sent> {
-        let claim = Claim { connection: self.connection(code), lease: None, requests: 500, probe: false, fresh, limits: LIMITS };
+        let connection = self.connection(code);
+        let claim = Claim { connection, lease: None, requests: 500, probe: false, more: true, fresh, limits: LIMITS };
         match self.app.context.writer.run_together(claim).await.unwrap() {
             Claimed::Round { round, sent_at, .. } => {
                 round.batches.into_iter().flatten().map(|row| Sent { row, at: sent_at }).collect()

@@ -18,7 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Everything short. `more` are keys of `[push]`, `policy` lines of the marketplace's policy.
 pub fn plan(more: &str, policy: &str) -> Plan {
     let push = "timeout_ms = 700\nconnect_timeout_ms = 300\nbackoff_base_ms = 20\nbackoff_cap_ms = 300\nverify_cap_ms = 300\n\
-         breaker_open_ms = 200\nlease_ms = 1500\nzombie_window_ms = 800\n";
+         breaker_open_ms = 200\nzombie_window_ms = 800\n";
+    let lease = if more.contains("lease_ms") { "" } else { "lease_ms = 1500\n" };
     let gap = if more.contains("min_gap_ms") { "" } else { "min_gap_ms = 0\n" };
     let shop = "[[marketplaces]]\ncode = \"shop\"\nadapter = \"generic\"\nbase_url = \"http://127.0.0.1:9\"\n\
          stock_feed = \"delta\"\n[marketplaces.secrets]\nwebhook_secret = [\"env:T_SECRET\"]\n";
@@ -26,7 +27,7 @@ pub fn plan(more: &str, policy: &str) -> Plan {
     Plan {
         shops: Vec::new(),
         products: Vec::new(),
-        sections: format!("[push]\n{push}{gap}{more}"),
+        sections: format!("[push]\n{push}{lease}{gap}{more}"),
         marketplaces: format!("{shop}[marketplaces.policy]\n{policy}\n{olx}"),
         ..Plan::default()
     }
