@@ -110,10 +110,13 @@ fn again(next: &Next, more: bool, now: Timestamp) -> Again {
 }
 
 impl Claim {
-    /// How many requests there may be, and of how many listings each.
+    /// How many requests there may be, and of how many listings each: no more than one transaction should touch.
     fn room(&self) -> (usize, usize) {
+        if self.probe {
+            return (1, 1);
+        }
         let per_request = self.connection.adapter.traits().batch_max.min(self.limits.batch_max).max(1);
-        if self.probe { (1, 1) } else { (self.requests, per_request) }
+        (self.requests.min((ROWS_MAX / per_request).max(1)), per_request)
     }
 
     fn most(&self) -> usize {
