@@ -149,6 +149,13 @@ impl Db {
                 sqlx::postgres::PgPoolOptions::new()
                     .max_connections(options.readers)
                     .acquire_timeout(options.connect_timeout)
+                    // How a list is best found depends on what is asked for. The plan that is kept for any question after a few
+                    // reads whole tables for what is rare.
+                    .after_connect(|conn, _| {
+                        Box::pin(
+                            async move { sqlx::raw_sql("SET plan_cache_mode = force_custom_plan").execute(conn).await.map(drop) },
+                        )
+                    })
                     .connect_with(url.options())
                     .await
                     .map_err(failed)?,
