@@ -77,6 +77,9 @@ impl Pushers {
 /// How long what is due but may not be raised yet waits until it is looked at again; doubles while nothing changes.
 const HELD_BACK: Duration = Duration::from_millis(100);
 const HELD_BACK_MAX: Duration = Duration::from_secs(2);
+/// Listings of one connection that may be under way at once, from their claim until their answer is written down; but two requests
+/// always. Without this bound a thousand connections with much to tell would claim all of it before any of it is told.
+const UNDER_WAY_ROWS: usize = 400;
 /// Before the database is asked again that did not answer.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
@@ -182,11 +185,26 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Waits until fewer than this are under way; `None` when told to stop.
+    async fn until_fewer(&mut self, than: usize) -> Option<()> {
+        while self.under_way.len() >= than {
+            tokio::select! {
+                biased;
+                Some(done) = self.under_way.next() => self.note(done).await,
+                () = self.stop.cancelled() => return None,
+            }
+        }
+        Some(())
+    }
+
     /// One look: reads back what is due for it, and pushes what may be pushed. `None` when told to stop.
     async fn look(&mut self) -> Option<()> {
         let clock = self.pusher.kit.clock.clone();
         let caller = self.caller.clone();
         let fence = self.meanwhile(async { caller.until_owned().await }).await?;
+        let per_request = self.pusher.connection.adapter.traits().batch_max.min(self.pusher.limits.batch_max).max(1);
+        let room = (UNDER_WAY_ROWS / per_request).max(2);
+        self.until_fewer(room).await?;
         let now = clock.now();
         self.read_back(now);
         if let Some(until) = self.join_until.filter(|until| now < *until) {
@@ -195,7 +213,7 @@ impl<'a> Work<'a> {
         }
         let permit = self.road.may_send(now);
         let most = match permit {
-            Permit::Yes => self.pusher.limits.concurrency,
+            Permit::Yes => self.pusher.limits.concurrency.min(room.saturating_sub(self.under_way.len()).max(1)),
             Permit::OneProbe => 1,
             Permit::No { until } => {
                 self.wait = until.since(now).max(Duration::from_millis(10));
