@@ -104,6 +104,15 @@ impl Client {
         result
     }
 
+    /// Until the other side has closed the connection that waits for the next request.
+    #[cfg(test)]
+    pub async fn until_cut(&self) -> std::io::Result<()> {
+        match &self.stream {
+            Some(stream) => stream.readable().await,
+            None => Ok(()),
+        }
+    }
+
     fn write_request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
         let out = &mut self.out;
         out.clear();

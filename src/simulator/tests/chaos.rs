@@ -150,7 +150,7 @@ async fn a_refusing_shop_comes_back_on_its_port() {
     assert_eq!(push(&mut hub, "b", 1).await, Some(204));
     shop.refuse().await;
     shop.come_back().unwrap();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    hub.until_cut().await.unwrap();
     assert_eq!(push(&mut hub, "c", 2).await, Some(204));
     let away = hub.post("/control/chaos", &[], br#"{"refuse_ms":60}"#).await;
     // The answer to the very request may be cut with the rest.
