@@ -65,7 +65,7 @@ impl Command for ChangeListing {
 }
 
 /// Whether anything was to be changed.
-pub(super) async fn change(
+pub(crate) async fn change(
     tx: &mut Tx<'_>,
     id: ListingId,
     old: &ListingNames,

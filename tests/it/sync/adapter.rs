@@ -169,6 +169,7 @@ fn stock_row(row: &Value) -> StockRow {
         sku: row["sku"].as_str().map(str::to_owned),
         title: row["sku"].as_str().map(|sku| format!("Thing {sku}")),
         quantity: row["quantity"].as_i64(),
+        refs: row["way"].as_str().map(|way| ("way".to_owned(), way.to_owned())).into_iter().collect(),
         ..StockRow::default()
     }
 }
