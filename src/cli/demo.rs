@@ -14,13 +14,13 @@ use super::serve::stop_signal;
 use crate::app::{App, Surroundings};
 use crate::clock::Clock;
 use crate::domain::money::{Currency, Money};
-use crate::domain::quantity::Quantity;
+use crate::domain::quantity::{Delta, Quantity};
 use crate::domain::sku::Sku;
 use crate::http::auth::Role;
 use crate::marketplaces::connection::STORE;
 use crate::people::users::CreateUser;
-use crate::pipeline::catalogue::{CatalogueError, CreateListing, CreateProduct};
-use crate::pipeline::writer::WriteError;
+use crate::pipeline::catalogue::{CatalogueError, ChangeStock, Correction, CreateListing, CreateProduct};
+use crate::pipeline::writer::{WriteError, Writer};
 use crate::realtime::{Engine, Interest};
 use crate::settings::{Env, Settings};
 use crate::simulator::World;
@@ -48,6 +48,9 @@ pub(super) struct DemoArguments {
     #[arg(long, default_value_t = 7)]
     seed: u64,
 }
+
+/// How long, at least, a product is seen sold out before more of it comes.
+const DELIVERED_AFTER: Duration = Duration::from_secs(20);
 
 const CODES: [&str; 3] = ["uzum", "wildberries", "ozon"];
 
@@ -99,8 +102,10 @@ async fn run_in(arguments: DemoArguments, folder: &std::path::Path) -> anyhow::R
     connect(&shops, &hub, &secret)?;
     announce(&hub, &shops, &password, &token, &secret);
     tell(&workers, &app, &shops);
+    restock(&workers, &app);
     let markets = shops.iter().map(|shop| shop.market().clone()).collect();
-    let shoppers = ShopperSettings { cancel_percent: 5, ..ShopperSettings::new(arguments.rate, arguments.seed) };
+    let shoppers =
+        ShopperSettings { cancel_percent: 5, leave_when_sold_out: false, ..ShopperSettings::new(arguments.rate, arguments.seed) };
     let report = send_out(&world, markets, shoppers)?;
     let seconds = arguments.seconds;
     let ended = async move {
@@ -256,6 +261,47 @@ fn tell(workers: &Workers, app: &App, shops: &[ShopServer]) {
         }
         std::future::ready(More::Later)
     });
+}
+
+/// A demo that is looked at again after a while is still alive: what was sold out for a moment is delivered anew.
+fn restock(workers: &Workers, app: &App) {
+    let (engine, writer) = (app.context.engine.clone(), app.context.writer.clone());
+    let mut empty = std::collections::BTreeSet::new();
+    workers.every(DELIVERED_AFTER, move || {
+        let mut due = Vec::new();
+        for (sku, _, _, pieces) in PRODUCTS {
+            let Ok(sku) = Sku::parse(sku) else { continue };
+            if published(&engine, &sku) != Some(0) {
+                empty.remove(&sku);
+            } else if !empty.insert(sku.clone()) {
+                due.push((sku, pieces));
+            }
+        }
+        let writer = writer.clone();
+        async move {
+            for (sku, pieces) in due {
+                if let Err(error) = deliver(&writer, sku, pieces).await {
+                    tracing::warn!(%error, "a delivery was not booked");
+                }
+            }
+            More::Later
+        }
+    });
+}
+
+async fn deliver(writer: &Writer, sku: Sku, pieces: i64) -> anyhow::Result<()> {
+    let delivery = ChangeStock {
+        sku,
+        location: "main".into(),
+        correction: Correction::By(Delta::parse(pieces)?),
+        movement_type: "topup",
+        reason: Some("topup".into()),
+        note: None,
+        reference: Some("a delivery of the demo".into()),
+        actor: "demo".into(),
+    };
+    writer.run_patiently(delivery).await?;
+    Ok(())
 }
 
 /// What the shop window says of a product now.
