@@ -135,7 +135,10 @@ pub async fn require(request: &HttpRequest, ctx: &Context, needed: Role) -> Resu
     {
         return shopper;
     }
-    let caller = known(request, ctx, needed).await?.ok_or_else(Problem::unauthorized)?;
+    let caller = known(request, ctx, needed).await?.ok_or_else(|| match needed {
+        Role::Storefront => Problem::no_storefront_key(),
+        _ => Problem::unauthorized(),
+    })?;
     let fits = match needed {
         Role::Storefront => caller.role == Role::Storefront || caller.role >= Role::Operator,
         needed => caller.role >= needed,

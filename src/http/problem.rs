@@ -97,7 +97,17 @@ impl Problem {
     }
 
     pub fn unauthorized() -> Self {
-        let detail = "send Authorization: Bearer with a valid token";
+        Self::nobody("send Authorization: Bearer with a valid token")
+    }
+
+    /// The same to a shop's own server.
+    pub fn no_storefront_key() -> Self {
+        Self::nobody(
+            "send X-Storefront-Key with a storefront key of this hub, or Authorization: Bearer with a token of an operator",
+        )
+    }
+
+    fn nobody(detail: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who are you?", detail)
     }
 
