@@ -20,8 +20,12 @@ pub struct AdapterShape {
     kind: &'static str,
     /// Names for `[marketplaces.account]`.
     account: Vec<&'static str>,
+    /// Those of them without which it asks for nothing.
+    account_needed: Vec<&'static str>,
     /// Names for `[marketplaces.secrets]`.
     secrets: Vec<&'static str>,
+    /// Those of them without which it asks for nothing.
+    secrets_needed: Vec<&'static str>,
     refs: AdapterRefsShape,
     /// Where it asks, where a marketplace names no address of its own.
     base_url: Option<&'static str>,
@@ -47,7 +51,9 @@ impl AdapterShape {
             version: about.version,
             kind: traits.kind.as_str(),
             account: adapter.account().to_vec(),
+            account_needed: about.account_needed.to_vec(),
             secrets: adapter.secrets().to_vec(),
+            secrets_needed: about.secrets_needed.to_vec(),
             refs: AdapterRefsShape { required: refs.required.to_vec(), optional: refs.optional.to_vec() },
             base_url: about.base_url,
             webhooks: !adapter.schemes().is_empty(),

@@ -25,7 +25,10 @@ export function form(fields, { label, submit, danger, cancel, wide }) {
     if (button.getAttribute("aria-disabled") === "true") return;
     clear(node, flat, trouble);
     const missing = flat.filter((field) => field.required && !read(node, field)).map((field) => ({ field: field.at, message: "is needed" }));
-    const wrong = flat.filter((field) => field.type === "number" && node.querySelector(`#${field.id}`).validity.badInput).map((field) => ({ field: field.at, message: "must be a number" }));
+    const wrong = flat.filter((field) => field.type === "number").flatMap((field) => {
+      const { badInput, stepMismatch } = node.querySelector(`#${field.id}`).validity;
+      return badInput || stepMismatch ? [{ field: field.at, message: badInput ? "must be a number" : "must be a whole number" }] : [];
+    });
     if (missing.length || wrong.length) return show(node, flat, trouble, new Problem(422, { title: "Something is missing", errors: [...missing, ...wrong] }));
     button.setAttribute("aria-disabled", "true");
     try {
@@ -116,7 +119,8 @@ function show(node, fields, trouble, error) {
     }
     const input = node.querySelector(`#${home.id}`);
     input.setAttribute("aria-invalid", "true");
-    node.querySelector(`#${home.id}-error`).textContent = message;
+    // A field that was left empty is left out: to a person it is not missing, it is empty.
+    node.querySelector(`#${home.id}-error`).textContent = message.startsWith("missing field") ? "is needed" : message;
     first ??= input;
   }
   if (homeless.length || !error.errors.length) trouble.replaceChildren(problemBox(new Problem(error.status, { ...error.body, errors: homeless }, error.retryAfter)));
@@ -126,7 +130,7 @@ function show(node, fields, trouble, error) {
 export const moneyFields = (at, label, value, currency) => ({
   row: [
     { at: `${at}/amount`, label, inputmode: "decimal", value: value?.amount, placeholder: "129.90" },
-    { at: `${at}/currency`, label: "Currency", value: value?.currency ?? currency, placeholder: "USD", optional: false },
+    { at: `${at}/currency`, label: "Currency", value: value?.currency ?? currency, placeholder: "USD", optional: false, parse: (text) => text.toUpperCase() },
   ],
 });
 

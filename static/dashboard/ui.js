@@ -185,20 +185,27 @@ export function complain(error) {
   toast(detail, "bad");
 }
 
-/** A dialog over the page. `body(close)` gives its content; what `close` is told is the outcome (undefined: it was dismissed). */
-export function dialog(title, body, { wide } = {}) {
+/**
+ * A dialog over the page. `body(close)` gives its content; what `close` is told is the outcome (undefined: it was dismissed). It goes
+ * with its page, or it would do to one thing what was meant for another; `firm` ones stay, for what is shown only once.
+ */
+export function dialog(title, body, { wide, firm } = {}) {
   return new Promise((done) => {
     const box = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": "dialog-title" });
     const close = (outcome) => {
+      removeEventListener("hashchange", leave);
       box.close();
       box.remove();
       done(outcome);
     };
+    const leave = () => close();
     box.append(h("div", { class: "dialog-head" }, h("h2", { id: "dialog-title" }, title),
       h("button", { type: "button", class: "button quiet icon-only", "aria-label": "Close", onclick: () => close() }, icon("cross"))),
     h("div", { class: "dialog-body" }, body(close)));
     box.oncancel = (event) => (event.preventDefault(), close());
-    box.onmousedown = (event) => event.target === box && close();
+    // A finger beside it must not throw away what was typed.
+    box.onmousedown = (event) => event.target === box && !firm && !box.querySelector("form") && close();
+    if (!firm) addEventListener("hashchange", leave);
     document.body.append(box);
     box.showModal();
     box.querySelector("[autofocus]")?.focus();
@@ -237,7 +244,7 @@ export function showSecret(title, text, secret) {
     h("p", {}, text),
     h("div", { class: "secret" }, h("code", { tabindex: "0" }, secret), act("Copy", () => copy(secret), { done: "Copied.", name: "file" })),
     h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "button main", autofocus: true, onclick: () => close(true) }, "I have kept it")),
-  ]);
+  ], { firm: true });
 }
 
 /** The clipboard is there on secure addresses only. */

@@ -80,7 +80,7 @@ test("channels: a marketplace is added, takes its first signed sale, is paused a
   const shop = await startShop(t);
   const { hub, page } = await world(t, { at: "/marketplaces", width: 390, height: 844 });
   await page.getByRole("button", { name: "Add a marketplace" }).first().click();
-  await page.getByRole("dialog").getByRole("button", { name: /^generic/ }).click();
+  await page.getByRole("dialog").getByRole("button", { name: /^Generic/ }).click();
   await page.fill("[name='/code']", "bazaar");
   await page.fill("[name='/name']", "Grand Bazaar");
   await page.fill("[name='/base_url']", shop.url);
@@ -131,5 +131,37 @@ test("channels: products come in as CSV: a faulty line is named, a good file pre
   await page.getByRole("button", { name: /^Bring in 1 row/ }).click();
   await page.waitForSelector("h1:text('Products')");
   assert.equal((await hub.api("GET", "/v1/admin/products/CUP-1")).price.amount, "4.50");
+  await calm(page);
+});
+
+test("channels: an address that ends with a secret is shown whole once, and never as if it were whole", async (t) => {
+  const { hub, page } = await world(t, { at: "/marketplaces?new=1", width: 390, height: 844 });
+  const shop = await startShop(t);
+  await page.click(".pick button:has-text('Ozon')");
+  await page.fill("[name='/base_url']", shop.url);
+  await press(page, "Connect it");
+  await page.waitForSelector("[name='/account/client_id'][aria-invalid=true]");
+  for (const [name, value] of [["account/client_id", "1"], ["account/seller_id", "2"], ["secrets/api_key", "a key of the seller's office"]]) await page.fill(`[name='/${name}']`, value);
+  await press(page, "Connect it");
+  // The doctor comes by itself: what is worst stands first, and is what is seen.
+  await page.waitForSelector("dialog .checks li:first-child .badge.bad");
+  assert.equal(await page.locator(".dialog-body").evaluate((body) => body.scrollTop), 0);
+  await press(page, "Close");
+  await page.waitForSelector(".card:has-text('has to end with a secret')");
+  assert.equal(await page.locator("text=Copy the address").count(), 0, "half an address is not offered");
+  await press(page, "Change a secret");
+  await page.selectOption("[name='/name']", "hook_path");
+  await press(page, "Change it");
+  await page.waitForSelector("dialog h2:text('new address')");
+  const whole = await page.textContent("dialog .secret code");
+  assert.match(whole, new RegExp(`^${hub.url}/webhooks/ozon/[^/{…%]{32,}$`));
+  const known = await fetch(whole, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+  assert.notEqual(known.status, 404, "it is where webhooks go");
+  // What is shown only once stays until somebody says that it is kept.
+  await page.mouse.click(5, 5);
+  await press(page, "I have kept it");
+  await page.waitForSelector(`.secret code:text-is("${hub.url}/webhooks/ozon/{hook path}")`);
+  await page.evaluate(() => (location.hash = "/start"));
+  await page.waitForSelector(".step.done:has-text('Let the doctor look')");
   await calm(page);
 });

@@ -92,13 +92,53 @@ test("dashboard: a mistake in a form is told at its field, by the hub's own word
   await page.fill("[name='/name']", "Bowl");
   await page.fill("[name='/sku']", "BOWL-9");
   await page.fill("[name='/price/amount']", "1.2.3");
-  await page.fill("[name='/price/currency']", "EUR");
+  assert.equal(await page.inputValue("[name='/price/currency']"), "EUR", "as its other products have it");
+  await page.fill("[name='/price/currency']", "eur");
+  await page.fill("[name='/low_stock_threshold']", "2.5");
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector(".field-error:text-is('must be a whole number')");
+  await page.fill("[name='/low_stock_threshold']", "2");
   await page.click("dialog button[type=submit]");
   await page.waitForSelector("[name='/price/amount'][aria-invalid=true]");
   assert.equal(await page.evaluate(() => document.activeElement.name), "/price/amount", "the first mistake has the focus");
   await page.fill("[name='/price/amount']", "7.90");
   await page.click("dialog button[type=submit]");
   await page.waitForSelector("h1:text('Bowl')");
+  await calm(page);
+});
+
+test("dashboard: a dialog goes with its page, and a finger beside it throws nothing away", async (t) => {
+  const { page } = await world(t, { path: "/#/products/CUP-1", width: 390, height: 844 });
+  await go(page, "/products/POT-2", "Pot with lid");
+  await press(page, "Top up");
+  await page.fill("[name='/quantity']", "7");
+  await page.mouse.click(195, 5);
+  assert.equal(await page.inputValue("[name='/quantity']"), "7");
+  await page.goBack();
+  await page.waitForSelector("h1:text('Cup, blue')");
+  assert.equal(await page.locator("dialog").count(), 0, "what was meant for the pot is not asked of the cup");
+  await calm(page);
+});
+
+test("dashboard: an order typed in for a marketplace bears its number there, so that it is not counted twice", async (t) => {
+  const shop = await startShop(t);
+  const hub = await startHub(t, { marketplaces: shop.toml("bazaar").replace('"delta"', '"orders"') });
+  await hub.api("POST", "/v1/admin/products", PRODUCTS[0]);
+  await hub.api("POST", "/v1/admin/listings", { marketplace: "bazaar", sku: "CUP-1", marketplace_product_id: "CUP-1" });
+  const page = await openPage(t, hub, { path: null, allowed: [...NOBODY, /422/] });
+  await page.addInitScript((token) => sessionStorage.setItem("stockhub-token", token), TOKEN);
+  await page.goto(`${hub.url}/#/orders`);
+  await page.getByRole("button", { name: "Record an order" }).first().click();
+  await page.fill("[data-sku]", "CUP-1");
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector("#order-number[aria-invalid=true]");
+  await page.fill("#order-number", "4711");
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector(".row:has-text('4711')");
+  const items = [{ order_item_id: "1", sku: "CUP-1", marketplace_product_id: "CUP-1", quantity: 1 }];
+  assert.equal((await sendWebhook(hub, "bazaar", { event: "order.created", order_id: "4711", timestamp: new Date().toISOString(), items })).status, 200);
+  await eventually(async () => assert.equal((await hub.api("GET", "/v1/admin/webhooks?limit=1")).items[0]?.status, "processed"));
+  assert.equal(await stockOf(hub, "CUP-1"), 39);
   await calm(page);
 });
 

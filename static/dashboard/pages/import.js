@@ -11,8 +11,8 @@ const KINDS = { products: "Products", listings: "Listings", rules: "Rules" };
 /** Where each of them is looked at, and what is to be known of its file. */
 const PLACES = { products: "#/products", listings: "#/marketplaces", rules: "#/settings/rules" };
 const NOTES = {
-  products: "An empty cell leaves things as they are.",
-  listings: "An empty cell leaves things as they are.",
+  products: "The first line names the columns, parted by commas, in any order: sku, name, price, currency, stock, cost_price, low_stock_threshold, oversell_policy. A new product needs sku and name, and a price its currency. An empty cell leaves things as they are.",
+  listings: "The first line names the columns, parted by commas: marketplace, marketplace_product_id, sku, and what else the download holds. An empty cell leaves things as they are.",
   rules: "A line per rule: of the hub, a marketplace, a product or a listing. An empty cell takes that part of the rule away, so that it is inherited; rules without a line stay.",
 };
 
@@ -27,7 +27,7 @@ export function view(_, ctx) {
       h("div", { class: "field" }, h("label", { for: "csv" }, "CSV file"), h("input", { id: "csv", type: "file", accept: ".csv,text/csv", onchange: ({ target }) => target.files[0] && look(target.files[0], kind, ctx) })),
       // Beneath the field, which stays where it is however much there is to say.
       h("p", { class: "note" }, NOTES[kind]),
-      state.preview ? preview(state.preview, kind, ctx) : null),
+      state.preview ? h("div", { id: "found" }, preview(state.preview, kind, ctx)) : null),
   ];
 }
 
@@ -41,6 +41,8 @@ async function look(file, kind, ctx) {
     ctx.state.preview = { ...error.body, errors };
   }
   ctx.redraw();
+  // On a phone what was found is below the edge.
+  document.querySelector("#found")?.scrollIntoView({ block: "nearest" });
 }
 
 const send = (text, kind, dry, confirm) => call("POST", `/v1/admin/${kind}/import`, { body: text, kind: "text/csv", query: { dry_run: dry ? "true" : null, confirm } });

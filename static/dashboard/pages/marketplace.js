@@ -71,25 +71,49 @@ function figures({ place, metrics }) {
 }
 
 function webhooks(place, adapter, admin) {
-  // A hub that was not told its public address gives a path; the one people use is this page's.
-  const address = new URL(place.webhook_url ?? `/webhooks/${place.code}`, location.origin).href;
   const secrets = Array.isArray(place.secrets) ? place.secrets : [];
   const names = [...new Set([...(adapter?.secrets ?? []).map((key) => named(key).name), ...secrets.map(({ name }) => name)])];
-  return card("Webhook and secrets", { note: place.webhook_enabled ? "Give the marketplace this address. What it sends is verified over its raw bytes." : "No secret is set yet, so its webhooks are not believed." },
-    h("div", { class: "secret" }, h("code", { tabindex: "0" }, address), act("Copy the address", () => copy(address), { small: true, name: "file", done: "Copied." })),
+  const sends = adapter?.webhooks !== false;
+  const { address, end } = webhookAddress(place);
+  // Of a marketplace that signs nothing, the end of the address is all that is known to be it.
+  const unfinished = names.includes("hook_path") && !secrets.some(({ name }) => name === "hook_path");
+  const note = !sends ? "It sends no webhooks: its orders are fetched." : unfinished ? "It signs nothing, so its address has to end with a secret. Choose “Change a secret”, then “Hook path”: the address is shown whole then."
+    : !place.webhook_enabled ? "No secret is set yet, so its webhooks are not believed."
+      : end ? `Give the marketplace this address, with the ${words(end).toLowerCase()} in its place at the end. Set a new one to see the address whole.` : "Give the marketplace this address. What it sends is verified over its raw bytes.";
+  return card(sends ? "Webhook and secrets" : "Secrets", { note },
+    sends && !unfinished ? h("div", { class: "secret" }, h("code", { tabindex: "0" }, address, end ? `{${words(end).toLowerCase()}}` : null),
+      act("Copy the address", () => copy(address), { small: true, name: "file", done: end ? `Copied. Put the ${words(end).toLowerCase()} behind it.` : "Copied." })) : null,
     secrets.length ? h("ul", { class: "chips", "aria-label": "Secrets" }, secrets.map((s) => h("li", { class: "chip", key: s.key_id }, icon("key"), words(s.name), h("span", { class: "mono" }, s.key_id), s.expires_at ? h("span", {}, "until ", when(s.expires_at)) : null))) : null,
     admin ? h("div", { class: "actions" }, act("Change a secret", () => rotate(place, names.length ? names : ["webhook_secret"]), { name: "key" })) : null);
+}
+
+const ENDS = ["hook_path", "path_secret"];
+
+/** Where its webhooks go, and the name of the secret that ends the address, which is not told. */
+function webhookAddress(place) {
+  const said = place.webhook_url ?? `/webhooks/${place.code}`;
+  const open = said.endsWith("/…");
+  // A hub that was not told its public address gives a path; the one people use is this page's.
+  const address = new URL(open ? said.slice(0, -1) : said, location.origin).href;
+  return { address, end: open ? ENDS.find((end) => (place.secrets ?? []).some(({ name }) => name === end)) ?? ENDS[1] : null };
 }
 
 // ---- what can be done -------------------------------------------------------------------------------------------------
 
 const MARKS = { ok: ["good", "check"], warn: ["warn", "warn"], fail: ["bad", "cross"], skip: ["", "minus"] };
 
-/** Everything the doctor found, worst first in colour, each with what to do. */
+const WORST = ["fail", "warn", "ok", "skip"];
+
+/** Where the dashboard shows what an advice names by its call. */
+const SHOWN = { "sync-logs": ["Its syncs", "/syncs"], unmapped: ["To the unmapped", "/unmapped"], "dead-letters": ["What gave up", "/dead-letters"], "webhooks/rejected": ["Refused webhooks", "/webhooks/rejected"] };
+
+/** Everything the doctor found, worst first, each with what to do. */
 export function checks({ checks }) {
-  return h("ul", { class: "checks" }, checks.map(({ name, status, detail, advice }) => {
+  return h("ul", { class: "checks" }, [...checks].sort((a, b) => WORST.indexOf(a.status) - WORST.indexOf(b.status)).map(({ name, status, detail, advice }) => {
     const [tone, image] = MARKS[status] ?? MARKS.skip;
-    return h("li", {}, h("span", { class: `lead ${tone}` }, icon(image)), h("div", {}, h("p", {}, h("strong", {}, words(name)), " ", badge(status)), detail ? h("p", { class: "soft" }, detail) : null, advice ? h("p", {}, advice) : null));
+    const [label, path] = SHOWN[/GET \/v1\/admin\/([a-z/-]+)/.exec(advice ?? "")?.[1]] ?? [];
+    return h("li", {}, h("span", { class: `lead ${tone}` }, icon(image)), h("div", {}, h("p", {}, h("strong", {}, words(name)), " ", badge(status)), detail ? h("p", { class: "soft" }, detail) : null,
+      advice ? h("p", {}, advice) : null, path ? h("div", { class: "actions" }, go(label, `#${path}`, { small: true })) : null));
   }));
 }
 
@@ -102,7 +126,7 @@ export function verdict(name, checks) {
 
 export async function examine(place) {
   const found = await post(`/v1/admin/marketplaces/${place.code}/doctor`);
-  await dialog(verdict(place.name, found.checks), (close) => [checks(found), h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "button main", autofocus: true, onclick: () => close() }, "Close"))], { wide: true });
+  await dialog(verdict(place.name, found.checks), (close) => [checks(found), h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "button main", onclick: () => close() }, "Close"))], { wide: true });
 }
 
 async function sync(place, ctx) {
@@ -177,6 +201,7 @@ async function rotate(place, names) {
   ], { label: "Change it", cancel: () => close(), submit: async (body) => close(await post(`/v1/admin/marketplaces/${place.code}/rotate-secret`, body)) }));
   if (!made) return;
   const until = made.old_valid_until ? `The old one is good until ${full(made.old_valid_until)}.` : "The old one is no longer believed.";
-  if (made.secret) await showSecret("The new secret", `Give it to the marketplace. It is shown only now. ${until}`, made.secret);
+  if (made.secret && ENDS.includes(made.name)) await showSecret("The webhook’s new address", `Give it to the marketplace. It ends with the secret, and is shown whole only now. ${until}`, `${webhookAddress(place).address.replace(/\/*$/, "/")}${made.secret}`);
+  else if (made.secret) await showSecret("The new secret", `Give it to the marketplace. It is shown only now. ${until}`, made.secret);
   else toast(`Changed. ${until}`);
 }

@@ -28,6 +28,8 @@ export function health(place, metrics) {
   if (open) return { state: "open", label: "Being given rest", text: "It fails; one number at a time is tried until it heals", waiting, oldest };
   if (place.status !== "active") return { state: place.status, label: { auth_error: "Keys refused" }[place.status], text: RESTING[place.status] ?? "Not in use", waiting, oldest };
   if (place.kind === "manual") return { state: "active", text: "Numbers are edited by hand", waiting, oldest };
+  const { last_failure_at: failed, last_success_at: well } = place.health ?? {};
+  if (failed && (!well || new Date(failed) > new Date(well))) return { state: "active", text: "Its last call failed: the doctor says why", waiting, oldest };
   return { state: "active", text: waiting ? `${plural(waiting, "number")} to be sent` : "Shows what it should", waiting, oldest };
 }
 
@@ -49,18 +51,19 @@ export function view({ places, metrics }, ctx) {
 
 // ---- adding one -------------------------------------------------------------------------------------------------------
 
-const BLURBS = {
-  generic: "Any partner that signs its webhooks and takes a number by HTTP", manual: "Ads, phone and chat: orders by hand, numbers edited by you", "polling-generic": "An old interface that can only be read",
-  ozon: "Ozon Seller API", wildberries: "Wildberries Marketplace API", uzum: "Uzum Seller API", "yandex-market": "Yandex Market Partner API", backmarket: "Back Market", refurbed: "refurbed", shopify: "Shopify", woocommerce: "WooCommerce", kaufland: "Kaufland",
+const BLURBS = { generic: "Any partner that signs its webhooks and takes a number by HTTP", manual: "Ads, phone and chat: orders by hand, numbers edited by you", "polling-generic": "An old interface that can only be read" };
+const NAMES = {
+  generic: "Generic", manual: "Manual", "polling-generic": "Polling",
+  ozon: "Ozon", wildberries: "Wildberries", uzum: "Uzum", "yandex-market": "Yandex Market", backmarket: "Back Market", refurbed: "refurbed", shopify: "Shopify", woocommerce: "WooCommerce", kaufland: "Kaufland",
 };
 
 export async function add(ctx) {
   const adapters = (await getOr({ items: [] }, "/v1/admin/adapters")).items.filter(({ id }) => id !== "storefront");
   if (!adapters.length) return void toast("This hub takes marketplaces from its configuration file only.", "bad");
   const adapter = await dialog("Which marketplace?", (close) => h("ul", { class: "pick" }, adapters.map((a) =>
-    h("li", {}, h("button", { type: "button", onclick: () => close(a) }, h("strong", {}, a.id), h("span", { class: "soft" }, BLURBS[a.id] ?? abilities(a)))))));
+    h("li", {}, h("button", { type: "button", onclick: () => close(a) }, h("strong", {}, NAMES[a.id] ?? a.id), h("span", { class: "soft" }, BLURBS[a.id] ?? abilities(a)))))));
   if (!adapter) return;
-  const made = await dialog(`Connect ${adapter.id}`, (close) => form(fieldsOf(adapter), { label: "Connect it", cancel: () => close(), submit: async (body) => close(await post("/v1/admin/marketplaces", { ...body, adapter: adapter.id })) }), { wide: true });
+  const made = await dialog(`Connect ${NAMES[adapter.id] ?? adapter.id}`, (close) => form(fieldsOf(adapter), { label: "Connect it", cancel: () => close(), submit: async (body) => close(await post("/v1/admin/marketplaces", { ...body, adapter: adapter.id })) }), { wide: true });
   if (!made) return;
   session.names.set(made.code, made.name ?? made.code);
   toast("Connected. Let the doctor look at it next.");
@@ -74,6 +77,8 @@ export const named = (key) => (typeof key === "string" ? { name: key } : key);
 
 /** Keys that are yes or no, and what they mean to a person. */
 const SWITCHES = { read: ["Its numbers can be asked for", "GET /stock?sku=… at its address"], orders: ["Its orders can be asked for", "GET /orders?since=… at its address"] };
+/** Secrets that no seller's office gives. */
+const SECRETS = { hook_path: "Leave it empty for now. Its page makes one: the end of the address that its webhooks go to." };
 /** Secrets that few need; they can be set later, under “Change a secret”. */
 const RARE = ["path_secret", "verification_token"];
 
@@ -84,19 +89,21 @@ function accountField(key, now) {
   const known = now.account?.[key.name];
   const [name, hint] = SWITCHES[key.name] ?? [];
   if (name) return { at, label: name, type: "check", value: known === true, hint };
-  return { at, label: label(key.name), required: key.required === true, value: known, hint: key.help ?? key.description };
+  return { at, label: label(key.name), required: key.required, value: known };
 }
 
 export function fieldsOf(adapter, now = {}) {
-  const account = (adapter.account ?? []).map(named);
-  const secrets = (adapter.secrets ?? []).map(named).filter(({ name }) => !RARE.includes(name));
+  const needed = new Set([...(adapter.account_needed ?? []), ...(adapter.secrets_needed ?? [])]);
+  const keys = (list) => (list ?? []).map(named).map((key) => ({ ...key, required: needed.has(key.name) }));
+  const account = keys(adapter.account);
+  const secrets = keys(adapter.secrets).filter(({ name }) => !RARE.includes(name));
   return [
     now.code ? null : { at: "/code", label: "Code", required: true, value: adapter.id === "generic" ? "" : adapter.id, hint: "Short and lasting, like “ozon” or “ozon-2”: part of its webhook’s address." },
     { at: "/name", label: "Name", value: now.name, hint: "As your people call it." },
     adapter.id === "manual" ? null : { at: "/base_url", label: "Address", type: "url", value: now.base_url, required: !now.code && !adapter.base_url && adapter.id === "generic", hint: adapter.base_url ? `Only where it differs from ${adapter.base_url}` : "Where its numbers are sent." },
     ...account.map((key) => accountField(key, now)),
     // Secrets of a connection that is there are changed one at a time, with an overlap.
-    ...(now.code ? [] : secrets).map((key) => ({ at: `/secrets/${key.name}`, label: label(key.name), type: "password", autocomplete: "new-password", required: key.required === true, hint: key.help ?? key.description ?? "Sealed at once; nobody can read it again." })),
+    ...(now.code ? [] : secrets).map((key) => ({ at: `/secrets/${key.name}`, label: label(key.name), type: "password", autocomplete: "new-password", required: key.required, hint: SECRETS[key.name] ?? "Sealed at once; nobody can read it again." })),
   ];
 }
 

@@ -53,7 +53,7 @@ export const toneOf = (status) => (status === "created" ? "good" : status.includ
 async function create(ctx) {
   const [products, places] = await Promise.all([get("/v1/admin/products", { limit: 500 }), get("/v1/admin/marketplaces")]);
   const manual = places.items.filter(({ kind }) => kind === "manual");
-  const order = await dialog("Record an order", (close) => orderForm(products.items, manual.length ? manual : places.items.filter(({ kind }) => kind !== "storefront"), close));
+  const order = await dialog("Record an order", (close) => orderForm(products.items, manual.length ? manual : places.items.filter(({ kind, stock_feed: feed }) => kind !== "storefront" && feed === "orders"), close));
   if (!order) return;
   toast(`Booked. ${plural(order.lines.length, "line")}; every marketplace is being told.`);
   await ctx.reload();
@@ -80,17 +80,24 @@ function orderForm(products, places, close) {
   };
   add();
   const field = (id, label, more = {}) => h("div", { class: "field" }, h("label", { for: id }, label, h("span", { class: "optional" }, " optional")), h("input", { id, autocomplete: "off", ...more }));
+  // What such a marketplace tells of the same order must join it, not be booked once more.
+  const number = h("div", { class: "field" }, h("label", { for: "order-number" }, "Its order number there"), h("input", { id: "order-number", autocomplete: "off", spellcheck: "false", autocapitalize: "off", "aria-describedby": "order-number-hint order-number-error" }),
+    h("p", { class: "hint", id: "order-number-hint" }, "As the marketplace names the order. Its own message of it joins this one."), h("p", { class: "field-error", id: "order-number-error" }));
+  const foreign = () => (number.hidden = places.find(({ code }) => code === value("#order-place"))?.kind === "manual");
   const form = element("form", { class: "form", novalidate: true },
-    h("div", { class: "field" }, h("label", { for: "order-place" }, "Sold on"), h("select", { id: "order-place" }, places.map(({ code, name }) => h("option", { value: code }, name)))),
+    h("div", { class: "field" }, h("label", { for: "order-place" }, "Sold on"), h("select", { id: "order-place", onchange: () => foreign() }, places.map(({ code, name }) => h("option", { value: code }, name)))),
     h("datalist", { id: "order-products" }, products.map(({ sku, name }) => h("option", { value: sku }, name))),
     lines, h("div", {}, h("button", { type: "button", class: "button small", onclick: () => add().querySelector("input").focus() }, "Another product")),
+    number,
     h("div", { class: "field-row" }, field("order-name", "Customer"), field("order-phone", "Phone", { type: "tel" })),
     trouble,
     h("div", { class: "dialog-actions" }, h("button", { type: "button", class: "button", onclick: () => close() }, "Cancel"), h("button", { type: "submit", class: "button main" }, "Book it")));
   const value = (selector) => form.querySelector(selector).value.trim();
+  foreign();
   const send = async (force) => {
     const items = [...lines.children].map((node) => ({ sku: node.querySelector("[data-sku]").value.trim(), quantity: Number(node.querySelector("[data-quantity]").value) }));
     const body = { marketplace: value("#order-place"), items, ...(force ? { force } : {}) };
+    if (!number.hidden && value("#order-number")) body.external_id = value("#order-number");
     if (value("#order-name")) body.customer_name = value("#order-name");
     if (value("#order-phone")) body.customer_phone = value("#order-phone");
     close(await post("/v1/admin/orders", body));
@@ -99,7 +106,7 @@ function orderForm(products, places, close) {
     event.preventDefault();
     trouble.replaceChildren();
     for (const node of form.querySelectorAll("[aria-invalid]")) node.removeAttribute("aria-invalid");
-    for (const node of lines.querySelectorAll(".field-error")) node.textContent = "";
+    for (const node of form.querySelectorAll(".field-error")) node.textContent = "";
     try {
       await send(false);
     } catch (error) {
@@ -107,6 +114,11 @@ function orderForm(products, places, close) {
         return send(true).catch((again) => trouble.replaceChildren(problemBox(again)));
       }
       const rest = (error.errors ?? []).filter(({ field, message }) => {
+        if (field === "/external_id" && !number.hidden) {
+          number.querySelector("input").setAttribute("aria-invalid", "true");
+          number.querySelector(".field-error").textContent = message;
+          return false;
+        }
         const [, at, part] = /^\/items\/(\d+)\/(\w+)/.exec(field) ?? [];
         const node = lines.children[at];
         if (!node) return true;

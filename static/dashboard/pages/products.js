@@ -53,6 +53,8 @@ let timer;
 const later = (what) => (clearTimeout(timer), (timer = setTimeout(what, 200)));
 
 async function create(ctx) {
+  // Most shops price everything in one currency.
+  const currency = ctx.data?.items?.find(({ price }) => price)?.price.currency;
   const made = await formDialog("New product", [
     { at: "/name", label: "Name", required: true, autofocus: true },
     { at: "/sku", label: "SKU", required: true, hint: "Your own name for it, taken exactly as written. It cannot be changed later." },
@@ -60,8 +62,8 @@ async function create(ctx) {
       { at: "/initial_stock", label: "Pieces there now", type: "number", min: 0, value: 0, optional: false },
       { at: "/low_stock_threshold", label: "Warn at", type: "number", min: 0, hint: "pieces left" },
     ] },
-    moneyFields("/price", "Price"),
-    moneyFields("/cost_price", "Cost"),
+    moneyFields("/price", "Price", null, currency),
+    moneyFields("/cost_price", "Cost", null, currency),
   ], { label: "Add it", submit: (body) => post("/v1/admin/products", tidyMoney(body, "price", "cost_price")) });
   if (made) location.hash = productHref(made.sku);
 }

@@ -32,9 +32,12 @@ export function view(page, ctx) {
 function line(item) {
   const [name, image] = KINDS[item.kind] ?? [words(item.kind), "clock"];
   const change = item.quantity_before !== null && item.quantity_after !== null ? item.quantity_after - item.quantity_before : null;
+  const told = item.kind === "push" || item.kind === "listing";
+  const cause = item.kind === "listing" ? words(item.what).toLowerCase() : null;
   return row({
-    key: item.id, lead: icon(image), main: [name, ": ", words(item.what)],
-    sub: [item.marketplace ? market(item.marketplace) : null, item.actor ? h("span", {}, actor(item.actor)) : null, when(item.at), item.detail ? h("span", {}, item.detail) : null],
+    key: item.id, lead: icon(image), main: told && item.quantity_after !== null ? `${item.kind === "push" ? "Told to show" : "Should show"} ${count(item.quantity_after)}` : [name, ": ", words(item.what)],
+    // Of whom it is told stands first; who was the cause of it is said as such.
+    sub: [item.marketplace ? market(item.marketplace) : null, cause ? h("span", {}, "after: ", cause, item.actor ? `, ${actor(item.actor)}` : null) : item.actor ? h("span", {}, actor(item.actor)) : null, when(item.at), item.detail ? h("span", {}, item.detail) : null],
     side: [change !== null && item.kind === "movement" ? h("span", { class: `num ${change < 0 ? "" : "good"}` }, signed(change)) : item.kind === "push" ? badge(item.what) : null,
       item.quantity_after !== null ? h("span", { class: "num soft small" }, item.quantity_before !== null ? `${count(item.quantity_before)} → ${count(item.quantity_after)}` : `set to ${count(item.quantity_after)}`) : null],
   });

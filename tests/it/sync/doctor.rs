@@ -79,7 +79,8 @@ async fn the_address_of_webhooks_is_named_as_it_is_and_asked_for_where_it_is_sig
         api_key = \"env:T_TOKEN\"\nhook_path = \"env:T_PATH\"\n";
     let marketplaces = account("unknown", "kaufland", &kaufland(""))
         + &account("known", "kaufland", &kaufland(known))
-        + &account("ozon", "ozon", ozon);
+        + &account("ozon", "ozon", ozon)
+        + &account("quiet", "ozon", &ozon.replace("hook_path", "# hook_path"));
     let hub = Hub::with(Plan { shops: Vec::new(), marketplaces, ..Plan::default() }).await;
     let webhooks = async |code: &str| {
         let answer = hub.admin("POST", &format!("/v1/admin/marketplaces/{code}/doctor"), None).await;
@@ -92,6 +93,12 @@ async fn the_address_of_webhooks_is_named_as_it_is_and_asked_for_where_it_is_sig
     assert_eq!(webhooks("known").await["status"], "warn", "none came yet");
     let by_path = webhooks("ozon").await;
     assert!(by_path["advice"].as_str().unwrap().contains("/webhooks/ozon/{secrets.hook_path}"), "{by_path}");
+    // Without it nothing that comes is believed, and switching webhooks on would not change that.
+    let quiet = webhooks("quiet").await;
+    assert!(quiet["status"] == "warn" && quiet["advice"].as_str().unwrap().contains("secret hook_path"), "{quiet}");
+    let adapters = hub.get("/v1/admin/adapters").await;
+    let adapter = adapters["items"].as_array().unwrap().iter().find(|adapter| adapter["id"] == "ozon").unwrap();
+    assert_eq!(adapter["secrets_needed"], json!(["api_key"]), "{adapter}");
     let shown = hub.get("/v1/admin/marketplaces/ozon").await;
     assert!(shown["webhook_url"].as_str().unwrap().ends_with("/webhooks/ozon/…"), "{shown}");
     hub.stop().await;
