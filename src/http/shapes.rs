@@ -332,6 +332,12 @@ pub fn items(shapes: &[OrderItemShape]) -> Result<Vec<(Sku, Quantity)>, Problem>
     if errors.is_empty() { Ok(items) } else { Err(Problem::invalid(errors)) }
 }
 
+/// A name is said in a word, a number, or yes and no.
+pub fn plain_refs(refs: &serde_json::Map<String, serde_json::Value>) -> Vec<FieldError> {
+    let odd = refs.iter().filter(|(_, value)| value.is_object() || value.is_array());
+    odd.map(|(name, _)| FieldError::new(format!("/refs/{name}"), "must be text, a number, true or false")).collect()
+}
+
 /// A text a person or a shop may write into a field: of some length, without control characters.
 pub fn text(field: &str, value: &str, max: usize) -> Result<(), FieldError> {
     let count = value.chars().count();
