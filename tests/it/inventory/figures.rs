@@ -188,3 +188,22 @@ async fn figures_that_take_long_are_told_again_and_found_anew_behind_an_answer()
     assert_eq!((deliveries(&late), &late["counted_at"]), (3, &json!(clock.now())), "what is that old is not told");
     hub.stop().await;
 }
+
+/// A price that cannot be is the sender's mistake: pieces are booked all the same, and figures can still be asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sums_of_absurd_prices_keep_nothing_from_being_sold() {
+    let plan = Plan { shops: vec!["uzum"], products: vec![("A-1", 50)], stock_feed: "orders", ..Plan::default() };
+    let hub = Hub::with(plan).await;
+    for n in 0..3 {
+        let order = json!({"event": "order.created", "order_id": n.to_string(), "timestamp": Clock::system().now().to_string(),
+            "items": [{"order_item_id": "1", "sku": "A-1", "quantity": 100_000, "price": "9999999999999.00"}]});
+        let row = hub.delivered("uzum", order.to_string().as_bytes()).await;
+        assert_eq!(row["status"], "processed", "{row}");
+    }
+    assert_eq!(hub.available("A-1").await, 50 - 300_000);
+    for group in ["", "day", "marketplace,sku", "day,marketplace,sku"] {
+        let found = hub.get(&format!("/v1/admin/analytics?group_by={group}")).await;
+        assert_eq!(found["totals"][0]["units"], 300_000, "{found}");
+    }
+    hub.stop().await;
+}
