@@ -16,8 +16,9 @@ statements! {
     MOVED_SINCE = both("SELECT CAST(COALESCE(SUM(on_hand_change), 0) AS BIGINT) AS on_hand, \
             CAST(COALESCE(SUM(committed_change), 0) AS BIGINT) AS committed FROM inventory_movements \
         WHERE product_id = $1 AND location_id = $2 AND occurred_at > $3");
+    // What lay there when the product was made was counted too.
     LAST_COUNT = both("SELECT CAST(COALESCE(MAX(occurred_at), 0) AS BIGINT) FROM inventory_movements \
-        WHERE product_id = $1 AND location_id = $2 AND movement_type = 'adjusted'");
+        WHERE product_id = $1 AND location_id = $2 AND movement_type IN ('adjusted', 'opening')");
     PRODUCT_COUNTED = both("UPDATE products SET last_counted_at = (CASE WHEN COALESCE(last_counted_at, 0) > $2 \
             THEN last_counted_at ELSE $2 END) WHERE id = $1");
 }

@@ -117,3 +117,14 @@ async fn a_file_names_its_bad_lines_and_can_be_tried_first() {
     assert_eq!(other.status, 415);
     hub.stop().await;
 }
+
+/// What lay there when the product was made is a count too: movements before it are in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_from_before_the_opening_is_older_than_what_stands() {
+    let hub = hub(vec![("A-1", 50)]).await;
+    let early = Clock::system().now().minus(Duration::from_secs(3_600)).to_string();
+    let refused = count(&hub, json!([{"sku": "A-1", "count": 44, "counted_at": early}])).await;
+    assert_eq!((refused.status, refused.fields()), (422, vec!["/counts/0/counted_at".to_owned()]), "{}", refused.text());
+    assert_eq!(on_hand(&hub, "A-1").await, 50);
+    hub.stop().await;
+}
