@@ -298,7 +298,7 @@ impl<T: Table> Import<'_, T> {
     fn error(&mut self, line: usize, field: &str, message: String) {
         self.error_count += 1;
         if self.errors.len() < ERRORS_SHOWN {
-            self.errors.push(RowError { line, field: field.to_owned(), message });
+            self.errors.push(RowError { line, field: field.to_owned(), message: short(message) });
         }
     }
 
@@ -413,12 +413,23 @@ pub(super) async fn empties(ctx: &Context, emptied: i64, digest: &[u8; 32]) -> R
     }))
 }
 
+/// Characters that are told of one mistake: it may quote a cell, and cells may be large.
+const MESSAGE_MAX: usize = 400;
+
+fn short(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 fn too_large(detail: String) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Too large", detail)
 }
 
 fn header_problem(detail: String) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "csv-header", "The table cannot be read", detail)
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "csv-header", "The table cannot be read", short(detail))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]

@@ -12,7 +12,7 @@ use super::described::{Looked, Written};
 use super::extract::{NoParams, Params};
 use super::import::{self, Emptied, ImportDone, ImportParams, Question, Record, Table, Verdicts, take};
 use super::problem::Problem;
-use super::shapes::text;
+use super::shapes::{self, text};
 use super::table::line;
 use crate::ask;
 use crate::context::Context;
@@ -204,7 +204,10 @@ impl Table for Listings {
                 faults.push(("refs", format!("must be a JSON object: {error}")));
                 None
             }
-            Some(Ok(refs)) => Some(refs),
+            Some(Ok(names)) => {
+                faults.extend(shapes::refs("refs", &names).err().map(|error| ("refs", error.message)));
+                Some(names)
+            }
             None => None,
         };
         let state = record.owned("state");
