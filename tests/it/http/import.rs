@@ -205,7 +205,8 @@ async fn a_broken_upload_is_nothing_and_an_accepted_one_is_everything() {
     };
     let stage = Stage { id: None, kind: Kind::Products, rows: (1..=600).map(|n| (n, cells(n))).collect(), actor: "test".into() };
     let id = hub.context.writer.run(stage).await.unwrap();
-    let accept = Accept { id, actor: "test".into(), action: Kind::Products.action(), rows: 600, request_id: "r".into() };
+    let accept =
+        Accept { id, actor: "test".into(), action: Kind::Products.action(), rows: 600, request_id: "r".into(), key: None };
     hub.context.writer.run(accept).await.unwrap();
     let database = hub.stop().await;
     let hub = Hub::on(database, Plan { shops: vec!["uzum"], products: vec![], ..Plan::default() }).await;
@@ -314,5 +315,70 @@ async fn what_is_told_of_a_table_is_short() {
     let refused = send(&hub, "products/import", format!("sku,{long}\n").as_bytes()).await;
     assert_eq!(refused.problem(), "csv-header");
     assert!(refused.body.len() < 5_000, "{} bytes", refused.body.len());
+    hub.stop().await;
+}
+
+/// A hub that stops sends a table that somebody reads to its end; one that ends early must not look whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_looks_whole_only_where_it_is() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let hub = Hub::with(Plan { shops: vec![], products: vec![], ..Plan::default() }).await;
+    // More than sockets hold of their own.
+    let name = "\u{1f4e6}".repeat(250);
+    let rows: String = (0..8_000).map(|n| format!("S-{n},{name}\n")).collect();
+    import(&hub, &format!("sku,name\n{rows}")).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut socket = socket.connect(hub.address).await.unwrap();
+    let head = format!("GET /v1/admin/products/export HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut begun = [0; 64];
+    socket.read_exact(&mut begun).await.unwrap();
+    let mut stop = Box::pin(hub.stop());
+    // It is told to stop before anybody reads on.
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut stop).await.is_err(), "it waits for the table");
+    let read = async {
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest).await;
+        rest
+    };
+    let (rest, _) = tokio::join!(read, stop);
+    let lines = rest.windows(4).filter(|bytes| bytes == b"\r\nS-").count();
+    assert!(!rest.ends_with(b"0\r\n\r\n") || lines == 8_000, "{lines} lines came, and looked whole");
+}
+
+/// A table that is sent again because its answer was lost is done once: what was sold in between is not undone by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_table_under_the_same_key_is_done_once() {
+    let hub = hub().await;
+    import(&hub, TABLE).await;
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let send = async |path: &str, key: &str, table: &str| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "text/csv"), ("idempotency-key", key)];
+        hub.http.send_bytes("POST", &format!("/v1/admin/{path}"), &headers, table.as_bytes()).await
+    };
+    for (path, table, reused) in [
+        ("products/import", "sku,stock\nA-1,40\n", "sku,stock\nA-1,41\n"),
+        ("counts/import", "sku,count\nA-1,30\n", "sku,count\nA-1,31\n"),
+    ] {
+        let planned = send(&format!("{path}?dry_run=true"), "one", table).await;
+        assert_eq!((planned.status, counts(&planned.json())), (200, [0, 1, 0]), "{path}: {}", planned.text());
+        let first = send(path, "one", table).await;
+        assert_eq!((first.status, counts(&first.json()), first.header("idempotency-replayed")), (200, [0, 1, 0], None), "{path}");
+        let left = hub.available("A-1").await - 2;
+        hub.store_sells("A-1", 2).await;
+        let again = send(path, "one", table).await;
+        assert_eq!(
+            (again.status, again.json(), again.header("idempotency-replayed")),
+            (200, first.json(), Some("true")),
+            "{path}"
+        );
+        assert_eq!(hub.available("A-1").await, left, "{path}");
+        let other = send(path, "one", reused).await;
+        assert_eq!((other.status, other.problem().as_str()), (422, "idempotency-key-reused"), "{path}: {}", other.text());
+        assert_eq!(hub.available("A-1").await, left, "{path}");
+        assert_eq!(send(path, "two", table).await.json(), first.json(), "another key, another time");
+        assert_eq!(hub.available("A-1").await, left + 2, "{path}");
+    }
     hub.stop().await;
 }

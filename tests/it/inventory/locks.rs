@@ -44,6 +44,7 @@ async fn what_is_changed_of_a_product_or_a_listing_waits_for_the_stock_first() {
         ("POST", "products/import".to_owned(), "sku,name\nA-1,Third\n".to_owned(), PRODUCT),
         ("POST", "listings/import".to_owned(), table.to_owned(), LISTING),
         ("POST", "rules/import".to_owned(), "scope,sku,buffer\nproduct,A-1,3\n".to_owned(), PRODUCT),
+        ("POST", "counts/import".to_owned(), "sku,count\nA-1,49\n".to_owned(), PRODUCT),
     ] {
         let held = hub.database.hold(STOCK).await;
         let look = async {
