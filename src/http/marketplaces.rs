@@ -201,7 +201,7 @@ fn webhook_url(ctx: &Context, connection: &Connection) -> Option<String> {
     if let Some(said) = connection.account.get("webhook_url").and_then(Value::as_str) {
         return Some(said.to_owned());
     }
-    let path = if connection.secrets("path_secret").is_empty() { "" } else { "/…" };
+    let path = if connection.secret_in_address().is_some() { "/…" } else { "" };
     Some(format!("{}/webhooks/{}{path}", ctx.settings.server.public_url, connection.code))
 }
 

@@ -130,6 +130,8 @@ pub enum Told {
 pub struct StockRow {
     /// What the listing is called there, by the names its adapter gives (`offer_id`, `chrt_id` …), the surest first.
     pub names: Vec<(String, String)>,
+    /// What a push must say again of it as it was read, such as the ways in which it is sold. Nothing is found by these.
+    pub refs: Vec<(String, String)>,
     pub market: Option<String>,
     /// Its own SKU of the thing, and its title, where the list tells them: for mapping.
     pub sku: Option<String>,

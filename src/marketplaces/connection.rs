@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::scheme::Scheme;
+use super::scheme::{Part, Scheme};
 use super::{Adapter, schemes};
 use crate::domain::ids::{LocationId, MarketplaceId};
 use crate::domain::order::Fulfilment;
@@ -127,6 +127,17 @@ impl Connection {
             let by_key_id = matches!(scheme.key, super::scheme::KeyForm::Remote { .. });
             by_key_id || !self.secrets(scheme.needed_secret()).is_empty()
         })
+    }
+
+    /// The name of the secret that ends the address of its webhooks, where they have one.
+    pub fn secret_in_address(&self) -> Option<&'static str> {
+        self.schemes().iter().map(|scheme| scheme.path_secret).find(|name| !self.secrets(name).is_empty())
+    }
+
+    /// Whether what it sends is signed together with an address that nobody has told us.
+    pub fn lacks_address(&self) -> bool {
+        let signs = self.schemes().iter().any(|scheme| scheme.content.contains(&Part::Url));
+        signs && !self.account.contains_key(Scheme::WEBHOOK_URL)
     }
 
     /// Whether pushes to it leave by themselves.

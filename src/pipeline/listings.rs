@@ -52,8 +52,7 @@ impl Command for ChangeListing {
     type Error = ListingError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<ListingView, ListingError> {
-        let parts = listings::components(&mut tx.conn, [self.id]).await?;
-        Working::hold(tx, parts.into_iter().map(|part| part.product_id).collect()).await?;
+        hold(tx, [self.id]).await?;
         let old = listings::lock_names(&mut tx.conn, self.id).await?.ok_or(ListingError::Unknown)?;
         if tx.kit.registry.by_id(old.marketplace_id).is_some_and(|connection| connection.code == STORE) {
             return Err(ListingError::Unknown);
@@ -64,6 +63,12 @@ impl Command for ChangeListing {
         change(tx, &old, &self.update, &self.actor).await?;
         listings::get(&mut tx.conn, self.id).await?.ok_or(ListingError::Unknown)
     }
+}
+
+/// Holds the stock of what these are made of, before anything of them is changed.
+pub(crate) async fn hold(tx: &mut Tx<'_>, of: impl IntoIterator<Item = ListingId>) -> Result<(), DbError> {
+    let parts = listings::components(&mut tx.conn, of).await?;
+    Working::hold(tx, parts.into_iter().map(|part| part.product_id).collect()).await
 }
 
 /// A listing as it would be.
@@ -86,7 +91,7 @@ pub(super) fn updated(old: &ListingNames, update: &UpdateListing) -> ListingName
 }
 
 /// Whether anything was to be changed. The stock of what it is made of is held.
-pub(super) async fn change(tx: &mut Tx<'_>, old: &ListingNames, update: &UpdateListing, actor: &str) -> Result<bool, DbError> {
+pub(crate) async fn change(tx: &mut Tx<'_>, old: &ListingNames, update: &UpdateListing, actor: &str) -> Result<bool, DbError> {
     let new = updated(old, update);
     if new == *old {
         return Ok(false);

@@ -15,11 +15,13 @@ use super::runs::{End, Running, Step};
 use super::way::NotTold;
 use super::{Owner, Sync};
 use crate::ask;
+use crate::db::listings;
 use crate::db::observations::{self, FencedRow, SeenChange};
 use crate::db::sync::{self, NewItem};
 use crate::domain::ids::{ListingId, MarketplaceId};
 use crate::marketplaces::{Connection, StockFeed};
 use crate::pipeline::Tx;
+use crate::pipeline::listings::{UpdateListing, change, hold};
 use crate::pipeline::polled::{self, Observation, Polled};
 use crate::pipeline::writer::Command;
 
@@ -256,6 +258,7 @@ impl Command for Observe {
             let listings: Vec<ListingId> = self.seen.iter().map(|seen| seen.listing).collect();
             let rows = observations::fenced(&mut tx.conn, &listings).await?;
             self.write(tx, &rows).await?;
+            self.take_over(tx).await?;
         }
         sync::put_items(&mut tx.conn, self.run, &self.strange, tx.now).await?;
         let Some((cursor, counts, calls)) = &self.progress else { return Ok(true) };
@@ -264,6 +267,23 @@ impl Command for Observe {
 }
 
 impl Observe {
+    /// What a push must say again is said as it was last read: somebody may have changed it there.
+    async fn take_over(&self, tx: &mut Tx<'_>) -> Result<(), PageError> {
+        let others: Vec<_> = self.seen.iter().filter(|seen| !seen.refs.is_empty()).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        hold(tx, others.iter().map(|seen| seen.listing)).await?;
+        for seen in others {
+            let Some(old) = listings::lock_names(&mut tx.conn, seen.listing).await? else { continue };
+            let mut refs: serde_json::Map<String, Value> = serde_json::from_str(&old.refs).unwrap_or_default();
+            refs.extend(seen.refs.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
+            let update = UpdateListing { refs: Some(refs), ..UpdateListing::default() };
+            change(tx, &old, &update, &self.actor).await?;
+        }
+        Ok(())
+    }
+
     async fn write(&self, tx: &mut Tx<'_>, rows: &[FencedRow]) -> Result<(), PageError> {
         let row_of = |listing: ListingId| rows.iter().find(|row| row.id == listing);
         let mut changes = Vec::new();

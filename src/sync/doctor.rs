@@ -18,7 +18,7 @@ use crate::domain::ids::MarketplaceId;
 use crate::domain::time::Timestamp;
 use crate::marketplaces::call::{Ask, Page, Told, Window};
 use crate::marketplaces::connection::Status;
-use crate::marketplaces::{Connection, Outcome, PushStyle};
+use crate::marketplaces::{Connection, Outcome, PushStyle, Scheme};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,9 +132,10 @@ impl Sync {
         let mut words = Vec::new();
         let mut closed = None;
         for (budget, left, until) in left {
-            let whole = limits.iter().find(|limit| limit.name == budget).and_then(|limit| limit.requests);
+            // What may leave at once: the rest of an hour's budget comes with the hour.
+            let whole = limits.iter().find(|limit| limit.name == budget).map(|limit| limit.burst);
             match (left, whole) {
-                (Some(left), Some(whole)) => words.push(format!("{budget}: {left} of {whole} left")),
+                (Some(left), Some(whole)) => words.push(format!("{budget}: {left} of {whole} may leave now")),
                 (Some(left), None) => words.push(format!("{budget}: {left} left")),
                 (None, _) => {}
             }
@@ -171,7 +172,13 @@ impl Sync {
             let advice = format!("set marketplaces.{code}.secrets.{}", needed.first().copied().unwrap_or("webhook_secret"));
             return Check::new(name, Health::Fail, "no secret is set, so none is believed", advice);
         }
-        let address = format!("/webhooks/{code}");
+        if connection.lacks_address() {
+            let advice = format!("set marketplaces.{code}.account.{} to the address that it was given", Scheme::WEBHOOK_URL);
+            let detail = "they are signed together with their address, which is not known here, so none is believed";
+            return Check::new(name, Health::Fail, detail, advice);
+        }
+        let end = connection.secret_in_address().map(|secret| format!("/{{secrets.{secret}}}"));
+        let address = format!("/webhooks/{code}{}", end.unwrap_or_default());
         match known.state.last_webhook_at {
             Some(at) => Check::new(name, Health::Ok, format!("the last one came at {at}; address {address}"), ""),
             None => {
@@ -187,12 +194,12 @@ impl Sync {
         let name = "mapping";
         let total: i64 = known.by_state.iter().map(|(_, count)| count).sum();
         if total == 0 {
-            return Check::new(
-                name,
-                Health::Warn,
-                "it has no listings",
-                "create them, or run `stockhub sync` once to read them from it",
-            );
+            let advice = if connection.adapter.traits().abilities.stock {
+                "create them, or run `stockhub sync` once to read them from it"
+            } else {
+                "create them, or import a table of them: it cannot be asked what it lists"
+            };
+            return Check::new(name, Health::Warn, "it has no listings", advice);
         }
         let required = connection.adapter.refs().required;
         let missing = match self.names(connection.id).await {

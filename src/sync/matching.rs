@@ -88,6 +88,14 @@ impl Names {
         }
     }
 
+    /// Those that the listing does not bear yet, or bears otherwise.
+    pub fn other_refs(&self, n: usize, told: Vec<(String, String)>) -> Vec<(String, String)> {
+        let bears = |(name, value): &(String, String)| {
+            self.by_ref.get(&(name.clone(), value.clone())).is_some_and(|listings| listings.contains(&n))
+        };
+        told.into_iter().filter(|told| !bears(told)).collect()
+    }
+
     /// A listing as a question about it names it.
     pub fn item(&self, n: usize) -> PushItem {
         let row = &self.rows[n];

@@ -270,7 +270,7 @@ impl Sync {
         let due = match &ended {
             PollEnd::Drained { began, .. } => {
                 self.kit.bells.answered(connection.id, *began);
-                schedule::next_poll(started, every, self.way.budget_left(connection), jitter)
+                schedule::next_poll(started, every, self.way.budget_left(connection, every), jitter)
             }
             PollEnd::NotOurs => {
                 self.leave_to_others(connection.id);

@@ -124,7 +124,7 @@ impl Populate {
         if observations::exists(&mut tx.conn, self.connection.id, external, &market).await? {
             return Ok(());
         }
-        let refs = row.names.iter().map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str())));
+        let refs = row.names.iter().chain(&row.refs).map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str())));
         let refs = serde_json::Value::Object(refs.collect()).to_string();
         let id: ListingId = tx.id();
         let listing = NewListing {

@@ -52,6 +52,8 @@ pub(super) struct Seen {
     pub asked_at: Timestamp,
     /// When the marketplace says it became so.
     pub at: Option<Timestamp>,
+    /// What a push must say again of it, where that is not what the listing bears.
+    pub refs: Vec<(String, String)>,
 }
 
 /// One walk over a marketplace's numbers.
@@ -177,7 +179,8 @@ impl<'a> Reader<'a> {
                 Some(quantity) => {
                     let listing = self.names.rows[n].id;
                     // A marketplace that oversold shows what it may: less than nothing is nothing to sell.
-                    batch.seen.push(Seen { n, listing, quantity: quantity.max(0), asked_at, at: row.at });
+                    let refs = self.names.other_refs(n, row.refs);
+                    batch.seen.push(Seen { n, listing, quantity: quantity.max(0), asked_at, at: row.at, refs });
                 }
                 None => batch.numberless += 1,
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::cron::Cron;
 use crate::domain::time::Timestamp;
+use crate::marketplaces::Limit;
 
 /// The last time a reconciliation was due, within (after, until]: by the account's own interval, else by the hub's lines.
 pub(super) fn reconcile_due(every: Option<Duration>, lines: &[Cron], after: Timestamp, until: Timestamp) -> Option<Timestamp> {
@@ -20,8 +21,23 @@ pub(super) fn last_multiple(every: Duration, after: Timestamp, until: Timestamp)
     (last > after.micros()).then(|| Timestamp::from_micros(last))
 }
 
-/// When the next poll is due. `left`: the share of the marketplace's request budget that is left, where that is known: with little of
-/// it pushes go first.
+/// The share of a budget that will be there again `after` this long, of what may leave at once. What a poll itself drew is back by the
+/// next one in all but the slowest budgets; a budget that is closed until then has nothing.
+pub(super) fn share_left(
+    limit: &Limit,
+    left: i64,
+    closed_until: Option<Timestamp>,
+    now: Timestamp,
+    after: Duration,
+) -> Option<f64> {
+    let (requests, per) = (f64::from(limit.requests?), limit.per.as_secs_f64().max(0.001));
+    let filling = now.plus(after).since(closed_until.unwrap_or(now).max(now));
+    let most = f64::from(limit.burst.max(1));
+    Some((left as f64 + filling.as_secs_f64() * requests / per).min(most) / most)
+}
+
+/// When the next poll is due. `left`: the share of the marketplace's request budget that will be left, where that is known: with little
+/// of it pushes go first.
 pub(super) fn next_poll(last: Timestamp, every: Duration, left: Option<f64>, jitter: f64) -> Timestamp {
     let stretch = match left {
         Some(left) if left < 0.1 => 4.0,
@@ -35,6 +51,7 @@ pub(super) fn next_poll(last: Timestamp, every: Duration, left: Option<f64>, jit
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marketplaces::limit::LimitHeaders;
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).unwrap()
@@ -54,6 +71,29 @@ mod tests {
         let hourly =
             reconcile_due(Some(Duration::from_secs(3_600)), &lines, at("2026-01-09T09:30:00Z"), at("2026-01-09T10:05:00Z"));
         assert_eq!(hourly, Some(at("2026-01-09T10:00:00Z")), "an interval of the account's own stands instead");
+    }
+
+    #[test]
+    fn a_budget_is_small_where_it_fills_slowly_or_is_closed_and_not_where_its_burst_is_small() {
+        let limit = |requests, per, burst| Limit {
+            name: "all",
+            requests: Some(requests),
+            per: Duration::from_secs(per),
+            burst,
+            concurrency: None,
+            min_interval: Duration::ZERO,
+            throttle_status: Vec::new(),
+            costs: Vec::new(),
+            penalty: Duration::ZERO,
+            reads: LimitHeaders::default(),
+        };
+        let now = Timestamp::from_seconds(1_000);
+        let after = |limit: &Limit, left, closed, secs| share_left(limit, left, closed, now, Duration::from_secs(secs)).unwrap();
+        assert_eq!(after(&limit(300, 60, 20), 18, None, 10), 1.0, "18 of the 20 that may leave at once, of 300 a minute");
+        assert_eq!(after(&limit(3, 1, 3), 0, None, 60), 1.0, "what the poll itself drew is back long before the next");
+        assert!(after(&limit(1_900, 3_600, 100), 0, None, 10) < 0.1, "pushes have drawn what an hour gives");
+        assert_eq!(after(&limit(300, 60, 20), 0, Some(now.plus(Duration::from_secs(60))), 10), 0.0);
+        assert_eq!(share_left(&Limit { requests: None, ..limit(1, 1, 1) }, 0, None, now, Duration::ZERO), None);
     }
 
     #[test]

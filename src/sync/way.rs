@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::schedule::share_left;
 use crate::caller::{Callers, Purpose, Refused};
 use crate::domain::time::Timestamp;
 use crate::marketplaces::call::{Ask, Told};
@@ -92,13 +93,13 @@ impl Way {
         Asked { told, date, took: sent.took, calls }
     }
 
-    /// The share of the marketplace's request budget that is left, where that is known: of several the smallest.
-    pub fn budget_left(&self, connection: &Connection) -> Option<f64> {
+    /// The share of the marketplace's request budget that will be left after so long, where that is known: of several the smallest.
+    pub fn budget_left(&self, connection: &Connection, after: Duration) -> Option<f64> {
         let left = self.callers.of(connection.id).left();
-        let share = |(name, left, _): (&'static str, Option<i64>, Option<Timestamp>)| {
+        let now = self.kit.clock.now();
+        let share = |(name, left, closed): (&'static str, Option<i64>, Option<Timestamp>)| {
             let limit = connection.adapter.limits().iter().find(|limit| limit.name == name)?;
-            let whole = limit.requests?.max(limit.burst);
-            Some(left? as f64 / f64::from(whole.max(1)))
+            share_left(limit, left?, closed, now, after)
         };
         left.into_iter().filter_map(share).min_by(f64::total_cmp)
     }

@@ -60,21 +60,21 @@ test("channels: a comparison only looks, then waits for a decision, and is appro
   await page.getByRole("button", { name: "Compare now" }).first().click();
   assert.ok(await page.isChecked("[name='/dry_run']"), "only looking is what is offered first");
   await press(page, "Compare");
-  await page.waitForSelector("td:has-text('CUP-1')", { timeout: 30_000 });
-  await page.waitForFunction(() => !document.querySelector("progress"), null, { timeout: 30_000 });
+  await page.waitForSelector("td:has-text('CUP-1')", { timeout: 90_000 });
+  await page.waitForFunction(() => !document.querySelector("progress"), null, { timeout: 90_000 });
   assert.equal(shop.shown.get("CUP-1"), 33, "only looked");
   await accessible(page, "a reconciliation");
   await picture(page, "reconciliation-1280");
   await press(page, "Put these right");
   await press(page, "Put them right");
-  await page.waitForSelector("text=Waits for you", { timeout: 30_000 });
+  await page.waitForSelector("text=Waits for you", { timeout: 90_000 });
   await press(page, "Approve");
   await page.getByRole("dialog").getByRole("button", { name: /^Decide 1 difference/ }).click();
   await page.waitForSelector(".badge:text('The hub is right')");
   await eventually(() => assert.equal(shop.shown.get("CUP-1"), 40));
   assert.equal((await hub.api("GET", "/v1/admin/products/CUP-1")).available, 40);
   await calm(page);
-}, { timeout: 120_000 });
+}, { timeout: 300_000 });
 
 test("channels: a marketplace is added, takes its first signed sale, is paused and resumed, and its secret changed", async (t) => {
   const shop = await startShop(t);
@@ -89,7 +89,7 @@ test("channels: a marketplace is added, takes its first signed sale, is paused a
   await picture(page, "connect-390", { fullPage: false });
   await press(page, "Connect it");
   await page.waitForSelector("h1:text('Grand Bazaar')");
-  await page.getByRole("dialog").getByRole("button", { name: "Close" }).last().click({ timeout: 30_000 });
+  await page.getByRole("dialog").getByRole("button", { name: "Close" }).last().click({ timeout: 90_000 });
 
   await hub.api("POST", "/v1/admin/products", { sku: "CUP-1", name: "Cup", initial_stock: 10 });
   await hub.api("POST", "/v1/admin/listings", { marketplace: "bazaar", sku: "CUP-1", marketplace_product_id: "CUP-1" });

@@ -34,6 +34,6 @@ test("client: npm packs it, and the package follows a hub", async (t) => {
       feed.close();
     } });`;
   await writeFile(join(folder, "shop.mjs"), shop);
-  const said = await run(process.execPath, ["shop.mjs"], { cwd: folder, timeout: 30_000 });
+  const said = await run(process.execPath, ["shop.mjs"], { cwd: folder, timeout: 90_000 });
   assert.equal(said.stdout.trim(), "CUP-1 5");
 });

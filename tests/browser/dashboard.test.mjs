@@ -328,7 +328,7 @@ for (const [width, height, dark] of [[320, 640, true], [390, 844, false], [1280,
       await picture(page, `${path.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "") || "overview"}-${width}${dark ? "-dark" : ""}`);
     }
     await calm(page);
-  }, { timeout: 240_000 });
+  }, { timeout: 600_000 });
 }
 
 test("dashboard: with the keyboard alone from the overview to a top-up", async (t) => {

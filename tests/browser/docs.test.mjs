@@ -3,13 +3,12 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { calm, eventually, hubBinary, openPage, startHub, test } from "./lib.mjs";
+import { calm, eventually, freePort, hubBinary, openPage, startHub, test } from "./lib.mjs";
 
 const book = resolve(dirname(fileURLToPath(import.meta.url)), "../../docs/src");
 
@@ -34,7 +33,7 @@ test("docs: the quick start without a browser ends with 47 pieces, as it says", 
   const [secrets, serve, products, sale] = blocks.filter(({ kind }) => kind === "sh").map(({ body }) => body);
   assert.match(serve, /^stockhub serve --config hub\.toml\n$/);
   const config = blocks.find(({ kind }) => kind === "toml").body;
-  const shell = async (script, env) => (await promisify(execFile)("bash", ["-euo", "pipefail", "-c", script], { env: { ...process.env, ...env }, timeout: 20_000 })).stdout;
+  const shell = async (script, env) => (await promisify(execFile)("bash", ["-euo", "pipefail", "-c", script], { env: { ...process.env, ...env }, timeout: 90_000 })).stdout;
   const [admin, secret] = (await shell(`${secrets}\nprintf '%s %s' "$ADMIN_TOKEN" "$SHOP_SECRET"`)).split(" ");
   const env = { ADMIN_TOKEN: admin, SHOP_SECRET: secret };
   // The harness writes the sections of its own; the page's [auth] takes the place of its token.
@@ -58,7 +57,7 @@ test("docs: the README's first real webhook, word for word: 50 pieces become 47 
   const port = await freePort();
   const env = { ...process.env, STOCKHUB__SERVER__BIND: `127.0.0.1:${port}` };
   const here = (script) => script.replaceAll("http://127.0.0.1:8080", `http://127.0.0.1:${port}`);
-  const shell = async (script) => (await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here(script)], { cwd: folder, env, timeout: 20_000 })).stdout;
+  const shell = async (script) => (await promisify(execFile)("bash", ["-euo", "pipefail", "-c", here(script)], { cwd: folder, env, timeout: 90_000 })).stdout;
   await shell(secrets);
   // The only word that differs: the program is built already.
   assert.match(serve, /cargo run --release -- serve --config hub\.toml\n$/);
@@ -69,7 +68,7 @@ test("docs: the README's first real webhook, word for word: 50 pieces become 47 
     await ended;
   });
   const url = `http://127.0.0.1:${port}`;
-  await eventually(async () => assert.equal((await fetch(`${url}/readyz`)).status, 200), { within: 30_000 });
+  await eventually(async () => assert.equal((await fetch(`${url}/readyz`)).status, 200), { within: 90_000 });
   const begun = Date.now();
   await shell(products);
   const page = await openPage(t, { url }, { path: "/store" });
@@ -83,12 +82,3 @@ test("docs: the README's first real webhook, word for word: 50 pieces become 47 
   console.log(`from a hub that is ready to a page that changed: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
   await calm(page, { shift: 0.1 });
 });
-
-/** A port that nobody has now. */
-async function freePort() {
-  const server = createServer();
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
-}

@@ -26,12 +26,12 @@ export const SECRET = "browser-tests-webhook-secret";
 export const tests = [];
 
 /** A test: `run` is given `t`, whose `after(fn)` names what has to be undone. */
-export function test(name, run, { timeout = 90_000 } = {}) {
+export function test(name, run, { timeout = 300_000 } = {}) {
   tests.push({ name, run, timeout });
 }
 
 /** Asks until it holds; the last complaint is the failure. */
-export async function eventually(check, { within = 15_000, every = 50 } = {}) {
+export async function eventually(check, { within = 60_000, every = 50 } = {}) {
   const end = Date.now() + within;
   for (;;) {
     try {
@@ -43,14 +43,29 @@ export async function eventually(check, { within = 15_000, every = 50 } = {}) {
   }
 }
 
+/** A port that nobody has now, below those that the kernel hands out by itself. */
+export async function freePort() {
+  for (;;) {
+    const port = 12_000 + Math.floor(3_000 * Math.random());
+    const server = createServer();
+    const free = await new Promise((done) => server.once("error", () => done(false)).listen(port, "127.0.0.1", () => done(true)));
+    if (free) {
+      await new Promise((done) => server.close(done));
+      return port;
+    }
+  }
+}
+
 // ---- the hub ----------------------------------------------------------------------------------------------------------
 
 /**
  * The hub's own binary with a database in a folder of its own, on a free port. `marketplaces` is TOML; `settings` goes before
  * it. Without `token` the hub has no admin yet, as at a first start.
  */
-export async function startHub(t, { marketplaces = "", settings = "", token = TOKEN, bind = "127.0.0.1:0", args = ["serve"], env: more = {} } = {}) {
+export async function startHub(t, { marketplaces = "", settings = "", token = TOKEN, bind, args = ["serve"], env: more = {} } = {}) {
   assert.ok(existsSync(hubBinary), `${hubBinary} is missing: cargo build first, or name it in STOCKHUB_BIN`);
+  // One it can come back to: not of those that the kernel gives to whoever connects somewhere meanwhile.
+  bind ??= `127.0.0.1:${await freePort()}`;
   const folder = await mkdtemp(join(tmpdir(), "stockhub-browser-"));
   const auth = `${token ? 'bootstrap_admin_token = "env:T_ADMIN"\n' : ""}storefront_keys = ["env:T_STORE"]\n`;
   const config =
@@ -75,7 +90,7 @@ export async function startHub(t, { marketplaces = "", settings = "", token = TO
       const found = line?.match(/127\.0\.0\.1:\d+/)?.[0];
       assert.ok(found, `the hub does not serve yet:\n${text}`);
       return found;
-    }, { within: 30_000 });
+    }, { within: 90_000 });
   };
   const end = async (signal) => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
@@ -232,7 +247,7 @@ export async function openPage(t, hub, { path = "/", width = 1280, height = 800,
   });
   t.after(() => context.close());
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(45_000);
   const seen = { console: [], external: [], allowed };
   page.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") seen.console.push(`${message.type()}: ${message.text()} (${message.location().url})`);

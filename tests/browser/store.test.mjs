@@ -21,11 +21,11 @@ const sell = (hub, sku, quantity = 1) => hub.api("PATCH", `/v1/products/${sku}/i
 
 const card = (page, sku) => page.locator(".product", { has: page.getByRole("heading", { name: sku, exact: true }) });
 
-async function shows(page, sku, stock, within = 15_000) {
+async function shows(page, sku, stock, within = 60_000) {
   await eventually(async () => assert.equal(await card(page, sku).locator(".number").textContent({ timeout: 1_000 }), `${stock}`), { within });
 }
 
-const says = (page, words) => eventually(async () => assert.equal(await page.locator("#status").textContent(), words), { within: 40_000 });
+const says = (page, words) => eventually(async () => assert.equal(await page.locator("#status").textContent(), words), { within: 90_000 });
 
 /** Connections of a transport, as the hub counts them. */
 async function connected(hub, transport) {
@@ -65,7 +65,7 @@ test("store: a live countdown in two tabs, and a look at it", async (t) => {
   }
   for (let left = 11; left >= 2; left--) {
     await sell(hub, "CUP-1");
-    await Promise.all([first, second].map((page) => shows(page, "CUP-1", left, 5_000)));
+    await Promise.all([first, second].map((page) => shows(page, "CUP-1", left)));
   }
   assert.equal(await card(first, "CUP-1").getAttribute("data-state"), "low");
   assert.equal(await card(first, "BOWL-3").getAttribute("data-state"), "out");
@@ -80,7 +80,7 @@ test("store: a live countdown in two tabs, and a look at it", async (t) => {
     await accessible(page);
     await calm(page, { shift: 0.1 });
   }
-  assert.equal(await connected(hub, "websocket"), 2);
+  await eventually(async () => assert.equal(await connected(hub, "websocket"), 2));
 });
 
 test("store: the hub is killed, sells while the page waits, and the page catches up", async (t) => {
@@ -98,9 +98,9 @@ test("store: the hub is killed, sells while the page waits, and the page catches
   await hub.kill("SIGTERM");
   await hub.again();
   await sell(hub, "MUG-2", 3);
-  await shows(page, "MUG-2", 0, 40_000);
+  await shows(page, "MUG-2", 0);
   await says(page, "Live");
-  assert.equal(await connected(hub, "websocket"), 1, "a hub that was down is no reason to change the transport");
+  await eventually(async () => assert.equal(await connected(hub, "websocket"), 1, "a hub that was down is no reason to change the transport"));
   await calm(page, { shift: 0.1 });
 });
 
@@ -116,13 +116,13 @@ test("store: without WebSocket it takes the event stream, without that it polls,
     await says(page, words);
     const stock = Number(await card(page, "CUP-1").locator(".number").textContent());
     await sell(hub, "CUP-1");
-    await shows(page, "CUP-1", stock - 1, 5_000);
+    await shows(page, "CUP-1", stock - 1);
     await eventually(async () => assert.equal(await connected(hub, transport), 1));
     await page.reload();
     await says(page, words);
     assert.equal(await page.evaluate(() => sessionStorage.getItem("stockhub.transport")), transport);
     await page.close();
-    await eventually(async () => assert.equal(await connected(hub, transport), 0), { within: 40_000 });
+    await eventually(async () => assert.equal(await connected(hub, transport), 0), { within: 90_000 });
   }
 });
 
@@ -171,7 +171,7 @@ test("store: a shop of another origin has the element, which says changes polite
   await is("CUP-1", "low", "Only 2 left");
   await eventually(async () => assert.equal(await level("CUP-1").getByRole("status").textContent(), "Only 2 left"));
   assert.equal(await level("BOWL-3").getByRole("status").textContent(), "", "what did not change is not said");
-  assert.equal(await connected(hub, "websocket"), 1, "all elements of a page share a connection");
+  await eventually(async () => assert.equal(await connected(hub, "websocket"), 1, "all elements of a page share a connection"));
   await accessible(page);
   await picture(page, "stock-level");
 });
@@ -194,7 +194,7 @@ test("store: EventSource and fetch need none of our code", async (t) => {
   await hub.again();
   await sell(hub, "CUP-1");
   // The browser comes back by itself with Last-Event-ID; the new stream says that it is another one.
-  await eventually(async () => assert.equal(await last(), 10), { within: 30_000 });
+  await eventually(async () => assert.equal(await last(), 10), { within: 90_000 });
   assert.ok(await page.evaluate(() => events.some(({ kind, why }) => kind === "gap" && why === "epoch")));
   assert.ok(await page.evaluate(() => events.every(({ kind, cursor, lastEventId }) => !cursor || kind === "gap" || cursor === lastEventId)));
 

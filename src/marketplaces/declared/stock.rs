@@ -40,6 +40,8 @@ struct StockMap {
     names: Vec<(&'static str, Pick)>,
     /// What a row must share with the listing, or with the account: the warehouse, where an answer holds several.
     same: Vec<(&'static str, Pick)>,
+    /// What a listing takes over as it was last read, and is not known by.
+    refs: Vec<(&'static str, Pick)>,
     quantity: Pick,
     market: Option<Pick>,
     title: Option<Pick>,
@@ -101,7 +103,7 @@ impl Stock {
         lists.chain(self.get_variants.iter().map(|(_, list)| list)).flat_map(|list| {
             let children = list.children.iter().flat_map(|children| children.names.iter());
             let keys = list.page.key.into_iter().chain(list.page.group_by.iter().copied());
-            list.map.names.iter().chain(&list.map.same).chain(children).map(|(name, _)| *name).chain(keys)
+            list.map.names.iter().chain(&list.map.same).chain(&list.map.refs).chain(children).map(|(name, _)| *name).chain(keys)
         })
     }
 
@@ -371,6 +373,7 @@ impl StockMap {
             rows,
             names,
             same: s.opt("same", read::named_picks).unwrap_or_default(),
+            refs: s.opt("refs", read::named_picks).unwrap_or_default(),
             market: s.opt("market", read::pick),
             title: s.opt("title", read::pick),
             updated_at: s.opt("updated_at", read::time),
@@ -401,6 +404,7 @@ impl StockMap {
             market: self.market.as_ref().and_then(|pick| pick.text(row)),
             title: self.title.as_ref().and_then(|pick| pick.text(row)),
             at: self.updated_at.as_ref().and_then(|time| time.at(row)),
+            refs: named(row, &self.refs).into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             ..StockRow::default()
         };
         for (name, value) in named(row, names) {

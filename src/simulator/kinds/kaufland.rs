@@ -258,7 +258,7 @@ fn render(desk: &Desk<'_>, order: &Order, piece: i64) -> Value {
     let refs = |name: &str| desk.item(&order.sku).map_or(Value::Null, |item| item.refs[name].clone());
     let id = order.id.parse::<u64>().unwrap_or(0);
     json!({ "id_order_unit": id + piece.unsigned_abs(), "id_order": format!("M{id}"), "status": status(order, piece),
-        "id_unit": refs("id_unit"), "id_offer": refs("id_offer"), "ts_created_iso": order.placed_at,
+        "id_offer": refs("id_offer"), "ts_created_iso": order.placed_at,
         "ts_updated_iso": order.changed_at, "price": 1_000, "storefront": "de" })
 }
 

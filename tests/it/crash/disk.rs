@@ -60,7 +60,7 @@ async fn fails(syscall: &str, what: &str) {
 
 async fn finish(world: &mut World, observer: Observer, load: Vec<tokio::task::JoinHandle<()>>, what: &str, events: usize) {
     for sender in load {
-        let ended = tokio::time::timeout(Duration::from_secs(60), sender).await;
+        let ended = tokio::time::timeout(Duration::from_secs(300), sender).await;
         ended
             .unwrap_or_else(|_| panic!("the hub did not recover\n{}", world.process.log_tail()))
             .expect("a sender does not panic");
@@ -127,7 +127,7 @@ async fn a_full_disk_loses_nothing() {
         if !room {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "a full disk refuses nothing; room: {room}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "a full disk refuses nothing; room: {room}");
     }
     let acked = world.oracle.count_acked();
     let read = world.process.http().send("GET", "/v1/stock/PHONE-001", &[], None).await;

@@ -24,7 +24,7 @@ use campaign::{Cut, Scenario, seed};
 use world::{READY_AT_MOST, World};
 
 /// The numbers must be right everywhere this long after the last answer.
-const SETTLE: Duration = Duration::from_secs(30);
+const SETTLE: Duration = Duration::from_secs(120);
 
 /// `STOCKHUB_RIG_KILLS` of them, a hundred webhooks for each: 20 unless told otherwise.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,10 @@
 //! The real binary as a child of the test: started, killed without warning, reaped, and started again on the same port.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
@@ -159,10 +161,20 @@ pub fn strace_is_there() -> bool {
 /// A free port below those the kernel hands out by itself: while the hub is away, nobody's outgoing connection may get it, least of
 /// all a sender's own, which would then be connected to itself.
 pub fn free_address(dice: &mut fastrand::Rng) -> SocketAddr {
+    free_addresses(dice, 1)
+}
+
+/// So many side by side; the first of them. No two tests of this binary are given the same.
+pub fn free_addresses(dice: &mut fastrand::Rng, many: u16) -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..200 {
-        let address = SocketAddr::from(([127, 0, 0, 1], dice.u16(12_000..15_000)));
-        if TcpListener::bind(address).is_ok() {
-            return address;
+        let first = dice.u16(12_000..15_000 - many);
+        let all = first..first + many;
+        let mut given = GIVEN.lock().unwrap();
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        if all.clone().all(|port| !given.contains(&port) && TcpListener::bind(address(port)).is_ok()) {
+            given.extend(all);
+            return address(first);
         }
     }
     panic!("no free port between 12000 and 15000");

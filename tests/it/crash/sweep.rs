@@ -13,7 +13,7 @@ use super::world::{READY_AT_MOST, World};
 
 /// Webhooks a hub has to take before it may be done.
 const BATCH: usize = 10;
-const RUN_AT_MOST: Duration = Duration::from_secs(60);
+const RUN_AT_MOST: Duration = Duration::from_secs(240);
 
 /// Every point where a commit is made durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,7 +34,7 @@ use crate::support::hub::ADMIN_TOKEN;
 const ZOMBIE_MS: u64 = 1_500;
 const SKUS: [&str; 6] = ["PHONE-001", "PHONE-002", "BUDS-010", "WATCH-003", "CABLE-100", "CASE-042"];
 const OPENING: i64 = 9_000;
-pub const READY_AT_MOST: Duration = Duration::from_secs(60);
+pub const READY_AT_MOST: Duration = Duration::from_secs(120);
 
 /// A marketplace: its code, its stock feed, what it sends, whether with ids, and through which door. All three ways of telling one
 /// event from another are among them: by id, by content and time, by order line.

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use crate::support::hub::{Hub, Plan};
 
 /// Nobody waits this long unless something is broken; the machine may be slow.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A hub whose sinks are tried again quickly.
 async fn hub(products: Vec<(&'static str, i64)>, sections: &str) -> Hub {
     let sections =
-        format!("[events]\nretry_base_ms = 20\nretry_cap_ms = 100\nattempts_max = 1000\ntimeout_ms = 5000\n{sections}");
+        format!("[events]\nretry_base_ms = 20\nretry_cap_ms = 100\nattempts_max = 1000\ntimeout_ms = 10000\n{sections}");
     Hub::with(Plan { shops: vec![], sections, products, ..Plan::default() }).await
 }
 

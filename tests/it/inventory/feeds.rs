@@ -9,7 +9,7 @@ use stockhub::domain::time::Timestamp;
 use super::webhook;
 use crate::support::hub::{Hub, Plan};
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(120);
 
 fn plan(stock_feed: &'static str, policy: &str) -> Plan {
     let policy = format!("clock_tolerance = \"1ms\"\n{policy}");

@@ -11,13 +11,30 @@ use stockhub::domain::time::Timestamp;
 use super::webhook;
 use crate::support::hub::{ADMIN_TOKEN, Hub, Plan, STORE_KEY};
 
+/// At noon: all of it happens on one day.
 async fn hub() -> Hub {
-    let plan =
-        Plan { shops: vec!["uzum", "ozon"], products: vec![("A-1", 50), ("B-1", 9)], stock_feed: "orders", ..Plan::default() };
+    let clock = Clock::manual(Timestamp::parse_rfc3339("2026-06-01T12:00:00Z").unwrap());
+    let plan = Plan {
+        shops: vec!["uzum", "ozon"],
+        products: vec![("A-1", 50), ("B-1", 9)],
+        stock_feed: "orders",
+        sections: "[push]\nlease_ms = 3600000\n".into(),
+        clock: clock.clone(),
+        ..Plan::default()
+    };
     let hub = Hub::with(plan).await;
-    hub.settled(Duration::from_secs(20)).await;
+    let told = async || {
+        hub.until("all is told", async || {
+            clock.advance(Duration::from_millis(100));
+            let metrics = hub.http.send("GET", "/metrics", &[], None).await.text();
+            !metrics.lines().any(|line| line.starts_with("dirty_listings{") && !line.ends_with(" 0"))
+        })
+        .await;
+    };
+    told().await;
     let order = |event: &str, quantity: i64, price: &str| {
-        json!({"event": event, "order_id": "1", "timestamp": Clock::system().now().to_string(),
+        clock.advance(Duration::from_secs(1));
+        json!({"event": event, "order_id": "1", "timestamp": clock.now().to_string(),
             "items": [{"order_item_id": "1", "sku": "A-1", "quantity": quantity, "price": price}]})
     };
     webhook(&hub, "uzum", &order("order.created", 3, "100.50")).await;
@@ -25,7 +42,7 @@ async fn hub() -> Hub {
     let body = json!({"items": [{"sku": "A-1", "quantity": 2}, {"sku": "B-1", "quantity": 1}]});
     let answer = hub.http.send("POST", "/v1/store/orders", &[("x-storefront-key", STORE_KEY)], Some(body)).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
-    hub.settled(Duration::from_secs(20)).await;
+    told().await;
     hub
 }
 

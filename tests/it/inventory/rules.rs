@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::hub::{Hub, Plan};
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(120);
 
 async fn wanted(hub: &Hub, sku: &str, marketplace: &str) -> i64 {
     let product = hub.get(&format!("/v1/admin/products/{sku}")).await;

@@ -14,7 +14,7 @@ use sha2::Sha256;
 use crate::support::http::Answer;
 use crate::support::hub::{Hub, Plan, SECRET, STORE_KEY};
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(120);
 
 /// A hub with one marketplace that tells its orders, but sends nothing by itself.
 pub fn orders_feed(products: Vec<(&'static str, i64)>) -> Plan {

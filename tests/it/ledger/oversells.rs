@@ -1,6 +1,9 @@
 //! More was sold than there is: the sales stand, people are told what they could cancel, and it ends by itself.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use stockhub::clock::Clock;
 use stockhub::simulator::record::ShopEvent;
 
 use super::{LONG, becomes, event, item, order, orders_feed, sound, stock, webhook};
@@ -60,8 +63,10 @@ async fn a_person_may_close_a_case() {
 /// One request at a time, and two listings behind at once: the one that must show nothing goes first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn zeros_are_told_first() {
-    let sections = "[push]\nconcurrency = 1\nbatch_max = 1\nmin_gap_ms = 1500\n".into();
-    let hub = Hub::with(Plan { sections, ..orders_feed(vec![("A", 5), ("B", 2)]) }).await;
+    // Time stands still but for the steps made here: the gap is not over before both are behind.
+    let sections = "[push]\nconcurrency = 1\nbatch_max = 1\nmin_gap_ms = 60000\nlease_ms = 3600000\n".into();
+    let clock = Clock::manual(Clock::system().now());
+    let hub = Hub::with(Plan { sections, clock: clock.clone(), ..orders_feed(vec![("A", 5), ("B", 2)]) }).await;
     hub.settled(LONG).await;
     let pushes = || {
         let market = hub.shop("uzum").market().clone();
@@ -80,7 +85,13 @@ async fn zeros_are_told_first() {
     assert_eq!(hub.admin("PATCH", "/v1/admin/products/A/inventory", Some(more)).await.status, 200);
     let body = json!({"marketplace": "olx", "items": [{"sku": "B", "quantity": 4}], "force": true});
     assert_eq!(hub.admin("POST", "/v1/admin/orders", Some(body)).await.status, 201);
-    becomes("the pushes", 2, async || pushes().len() - before).await;
+    becomes("the pushes", 1, async || pushes().len() - before).await;
+    clock.advance(Duration::from_secs(60));
+    let another = async || {
+        clock.advance(Duration::from_millis(100));
+        pushes().len() - before
+    };
+    becomes("the pushes", 2, another).await;
     assert_eq!(pushes()[before..], [0, 8]);
     hub.stop().await;
 }

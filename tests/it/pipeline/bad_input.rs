@@ -10,14 +10,17 @@ use crate::support::hub::{Hub, Plan, SECRET};
 use crate::support::signing::hex_tag;
 
 async fn start() -> Hub {
+    start_with("").await
+}
+
+async fn start_with(sections: &str) -> Hub {
     let push = "[marketplaces.policy]\npush_enabled = false\n";
     let secret = "[marketplaces.secrets]\nwebhook_secret = \"env:T_SECRET\"\n";
     let marketplaces = format!(
         "[[marketplaces]]\ncode = \"uzum\"\nadapter = \"generic\"\nstock_feed = \"orders\"\n{secret}{push}\
          [[marketplaces]]\ncode = \"bare\"\nadapter = \"generic\"\nwebhook_enabled = true\n{push}"
     );
-    let sections = "[ingest]\nbody_deadline_ms = 1500\n".to_owned();
-    let hub = Hub::with(Plan { shops: vec![], sections, marketplaces, ..Plan::default() }).await;
+    let hub = Hub::with(Plan { shops: vec![], sections: sections.to_owned(), marketplaces, ..Plan::default() }).await;
     let body = json!({"marketplace": "uzum", "sku": "PHONE-001", "marketplace_product_id": "U-1"});
     assert_eq!(hub.admin("POST", "/v1/admin/listings", Some(body)).await.status, 201);
     hub
@@ -190,7 +193,7 @@ async fn raw(hub: &Hub, bytes: &[u8], at_most: Duration) -> Option<String> {
 /// B13, B14, B40, B43 to B49: below HTTP's manners.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_protocol_is_kept() {
-    let hub = start().await;
+    let hub = start_with("[ingest]\nbody_deadline_ms = 1500\n").await;
     let post = "POST /webhooks/uzum HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
     let headers: String = (0..120).map(|n| format!("x-{n}: 1\r\n")).collect();
     let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![

@@ -14,10 +14,16 @@ use crate::support::webhook::sold;
 const SKUS: [&str; 6] = ["P-1", "P-2", "P-3", "P-4", "P-5", "P-6"];
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Everything short, so that a test sees in seconds what a real outage shows in minutes. `more` are keys of `[push]`.
+/// What a marketplace that hangs costs whoever waits for it: far more than anything else here takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Every other wait is short, so that a test sees in seconds what a real outage shows in minutes. `more` are keys of `[push]`.
 fn plan(more: &str) -> Plan {
-    let push = "min_gap_ms = 0\ntimeout_ms = 700\nconnect_timeout_ms = 300\nbackoff_base_ms = 20\nbackoff_cap_ms = 300\n\
-         breaker_open_ms = 200\nlease_ms = 1500\n";
+    let push = format!(
+        "min_gap_ms = 0\ntimeout_ms = {0}\nconnect_timeout_ms = {0}\nbackoff_base_ms = 20\nbackoff_cap_ms = 300\n\
+         breaker_open_ms = 200\nlease_ms = 60000\n",
+        TIMEOUT.as_millis()
+    );
     Plan { sections: format!("[push]\n{push}{more}"), products: SKUS.map(|sku| (sku, 100)).to_vec(), ..Plan::default() }
 }
 
@@ -53,8 +59,7 @@ async fn outage(hub: &Hub, kill: impl AsyncFnOnce(), heal: impl FnOnce()) -> BTr
         during = during.max(sell_one_of_each(hub, &mut browser, &mut left).await);
     }
     println!("a sale is everywhere else after {before:?} before and {during:?} during the outage");
-    // A time-out that anybody waited for would cost 300 or 700 ms.
-    assert!(during < before * 3 + Duration::from_millis(150), "{during:?} instead of {before:?}");
+    assert!(during < TIMEOUT / 2, "{during:?} instead of {before:?}: somebody waited for it");
     let mark = hub.mark("ozon");
     heal();
     let healed = Instant::now();
@@ -62,7 +67,6 @@ async fn outage(hub: &Hub, kill: impl AsyncFnOnce(), heal: impl FnOnce()) -> BTr
         hub.shows("ozon", sku, left).await;
     }
     println!("it caught up after {:?}", healed.elapsed());
-    assert!(healed.elapsed() < 10 * SECOND);
     hub.settled(30 * SECOND).await;
     let mut told: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for push in hub.told("ozon", mark).into_iter().filter(|push| push.outcome != PushOutcome::Faulted) {
@@ -80,7 +84,7 @@ fn one_each(told: &BTreeMap<String, Vec<i64>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_refuses_connections_delays_nobody_and_catches_up() {
-    let hub = Hub::with(plan("zombie_window_ms = 700\nbreaker_failures = 3\n")).await;
+    let hub = Hub::with(plan("zombie_window_ms = 600000\nbreaker_failures = 3\n")).await;
     let told = outage(&hub, async || hub.shop("ozon").refuse().await, || hub.shop("ozon").come_back().unwrap()).await;
     one_each(&told);
     hub.stop().await;
@@ -88,7 +92,7 @@ async fn one_that_refuses_connections_delays_nobody_and_catches_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_answers_500_delays_nobody_and_catches_up() {
-    let hub = Hub::with(plan("zombie_window_ms = 700\nbreaker_failures = 3\n")).await;
+    let hub = Hub::with(plan("zombie_window_ms = 600000\nbreaker_failures = 3\n")).await;
     let ill = || Chaos::always(Fault::Status { status: 500, retry_after_seconds: None });
     let chaos = |chaos| hub.shop("ozon").market().set_chaos(chaos).unwrap();
     let told = outage(&hub, async || chaos(ill()), || chaos(Chaos::default())).await;
@@ -99,13 +103,10 @@ async fn one_that_answers_500_delays_nobody_and_catches_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_hangs_delays_nobody_and_catches_up() {
     // Long enough that no second look falls into the time in which pushes are counted.
-    let hub = Hub::with(plan("zombie_window_ms = 6000\nbreaker_failures = 3\n")).await;
+    let hub = Hub::with(plan("zombie_window_ms = 600000\nbreaker_failures = 3\n")).await;
     let chaos = |chaos| hub.shop("ozon").market().set_chaos(chaos).unwrap();
     let told = outage(&hub, async || chaos(Chaos::always(Fault::Hang)), || chaos(Chaos::default())).await;
-    assert_eq!(told.len(), SKUS.len(), "{told:?}");
-    // A push whose end nobody knows is made once more when a late write can no longer be on its way: that may fall in here.
-    assert!(told.values().all(|numbers| (1..=2).contains(&numbers.len())), "{told:?}");
-    assert!(told.values().any(|numbers| numbers.len() == 1), "{told:?}");
+    one_each(&told);
     hub.stop().await;
 }
 
@@ -129,7 +130,8 @@ async fn an_answer_lost_after_the_deed_ends_with_the_right_number() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_lands_ten_seconds_late_does_not_stand() {
-    let hub = Hub::with(plan("zombie_window_ms = 12000\n")).await;
+    // The second look is a timeout and this long after the first push: the late write stands for seconds before.
+    let hub = Hub::with(plan("zombie_window_ms = 14000\n")).await;
     hub.settled(30 * SECOND).await;
     hub.shop("ozon").market().set_chaos(Chaos::times(Fault::LateWrite { after_ms: 10_000 }, 1)).unwrap();
     hub.store_sells("P-1", 3).await;

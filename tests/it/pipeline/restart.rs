@@ -13,7 +13,8 @@ const AT: &str = "2026-01-09T10:30:00Z";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_goes_on_where_it_stopped() {
-    let hub = Hub::start().await;
+    let plan = || Plan { sections: "[push]\nlease_ms = 3600000\n".into(), ..Plan::default() };
+    let hub = Hub::with(plan()).await;
     if hub.database.is_sqlite() {
         assert!(hub.database.folder.path().join("hub.db").exists());
     }
@@ -29,7 +30,7 @@ async fn a_restart_goes_on_where_it_stopped() {
     let ledger = hub.get("/v1/admin/movements?sku=PHONE-001").await;
     let database = hub.stop().await;
 
-    let hub = Hub::on(database, Plan::default()).await;
+    let hub = Hub::on(database, plan()).await;
     assert_eq!(hub.get("/v1/stock/PHONE-001").await, shown, "the window is filled before the first answer, with its version");
     assert_eq!(hub.get("/v1/admin/movements?sku=PHONE-001").await, ledger);
     let again = hub.listing("PHONE-001", "ozon").await;
@@ -42,13 +43,11 @@ async fn a_restart_goes_on_where_it_stopped() {
     let answer = hub.http.send("POST", "/v1/store/orders", &store, Some(order)).await;
     assert_eq!((answer.status, &answer.json()["id"]), (200, &placed["id"]), "an order of before too");
 
-    // The lease was given back: the first push does not wait for it to run out.
-    let begun = tokio::time::Instant::now();
+    // The lease was given back: the first push does not wait an hour for it to run out.
     hub.store_sells("PHONE-001", 1).await;
     for code in ["uzum", "wildberries", "ozon"] {
         hub.shows(code, "PHONE-001", 44).await;
     }
-    assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
     let newer = hub.get("/v1/stock/PHONE-001").await;
     assert!(newer["version"].as_i64() > shown["version"].as_i64(), "{newer} after {shown}");
     hub.stop().await;
@@ -58,8 +57,8 @@ async fn a_restart_goes_on_where_it_stopped() {
 async fn a_push_cut_off_in_flight_is_taken_over() {
     // The stop is shorter than a push may take, so the one that hangs is left as a crash would leave it.
     let plan = || Plan {
-        sections: "[push]\ntimeout_ms = 4000\nconnect_timeout_ms = 1000\nzombie_window_ms = 4000\nlease_ms = 9000\n\
-            [ingest]\nbody_deadline_ms = 500\n[realtime]\nshutdown_drain_ms = 500\n"
+        sections: "[push]\ntimeout_ms = 10000\nconnect_timeout_ms = 5000\nzombie_window_ms = 4000\nlease_ms = 21000\n\
+            [realtime]\nshutdown_drain_ms = 500\n"
             .into(),
         ..Plan::default()
     };

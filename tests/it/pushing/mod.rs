@@ -15,11 +15,12 @@ use crate::support::scripted::{Scripted, ScriptedShop, install};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Everything short. `more` are keys of `[push]`, `policy` lines of the marketplace's policy.
+/// Every wait short, but for an answer and of a lease: those end what is well, too, where the machine stands still for a while, and
+/// an answer that came too late is asked for once more. `more` are keys of `[push]`, `policy` lines of the marketplace's policy.
 pub fn plan(more: &str, policy: &str) -> Plan {
-    let push = "timeout_ms = 700\nconnect_timeout_ms = 300\nbackoff_base_ms = 20\nbackoff_cap_ms = 300\nverify_cap_ms = 300\n\
+    let push = "timeout_ms = 20000\nconnect_timeout_ms = 10000\nbackoff_base_ms = 20\nbackoff_cap_ms = 300\nverify_cap_ms = 300\n\
          breaker_open_ms = 200\nzombie_window_ms = 800\n";
-    let lease = if more.contains("lease_ms") { "" } else { "lease_ms = 1500\n" };
+    let lease = if more.contains("lease_ms") { "" } else { "lease_ms = 60000\n" };
     let gap = if more.contains("min_gap_ms") { "" } else { "min_gap_ms = 0\n" };
     let shop = "[[marketplaces]]\ncode = \"shop\"\nadapter = \"generic\"\nbase_url = \"http://127.0.0.1:9\"\n\
          stock_feed = \"delta\"\n[marketplaces.secrets]\nwebhook_secret = [\"env:T_SECRET\"]\n";

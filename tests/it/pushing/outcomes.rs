@@ -84,6 +84,8 @@ async fn one_bad_item_is_found_and_the_rest_of_its_batch_is_told() {
         hub.sell_at_shop(&format!("S-{n}"), 0, None, json!({})).await;
     }
     hub.settled_but(1).await;
+    // The one that is left must have been refused, not still be on its way.
+    hub.is_blocked("S-13").await;
     // All forty change at once.
     let before = shop.pushes().len();
     let counts: Vec<Value> = (0..40).map(|n| json!({"sku": format!("S-{n}"), "count": 7})).collect();

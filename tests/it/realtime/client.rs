@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::shop::{Path, Shop, item, removed};
+use crate::crash::process::free_address;
 
 struct Page {
     _node: Child,
@@ -34,7 +35,7 @@ impl Page {
     }
 
     async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(Duration::from_secs(20), self.printed.next_line()).await.unwrap().unwrap();
+        let line = tokio::time::timeout(Duration::from_secs(60), self.printed.next_line()).await.unwrap().unwrap();
         serde_json::from_str(&line.unwrap_or_else(|| panic!("the client ended"))).unwrap()
     }
 
@@ -100,7 +101,9 @@ async fn a_hidden_page_lets_go_and_catches_up() {
 
 #[tokio::test]
 async fn a_page_survives_the_restart_of_the_hub() {
-    let shop = Shop::open();
+    // Where nobody's outgoing connection gets the port while the hub is away.
+    let free = free_address(&mut fastrand::Rng::new());
+    let shop = Shop::at(free, Path::TakenOver, RealtimeSettings::default(), [item("A", 5, 1), item("B", 7, 1)]);
     let mut page = Page::open(&shop, "any", "A,B");
     page.sees("B", 7).await;
     let addr = shop.addr;

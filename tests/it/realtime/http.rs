@@ -119,7 +119,8 @@ async fn other_sockets_and_requests_reach_the_app_around_the_fast_path() {
 
 #[tokio::test]
 async fn the_server_ends_when_everybody_has_left() {
-    let shop = Shop::open();
+    let patient = RealtimeSettings { shutdown_drain_ms: 600_000, ..Default::default() };
+    let shop = Shop::with(Path::TakenOver, patient);
     let mut browser = shop.browser("?skus=A").await;
     browser.expect("hello").await;
     let mut events = shop.events("?skus=A", &[]).await;
@@ -129,7 +130,7 @@ async fn the_server_ends_when_everybody_has_left() {
     browser.expect_end().await;
     assert_eq!(events.next().await.event, "bye");
     let joined = tokio::task::spawn_blocking(move || shop.server.join());
-    assert!(tokio::time::timeout(Duration::from_secs(8), joined).await.unwrap().unwrap().is_ok());
+    assert!(tokio::time::timeout(Duration::from_secs(60), joined).await.unwrap().unwrap().is_ok());
     assert_eq!(shop.engine.stats().connections, 0);
 }
 

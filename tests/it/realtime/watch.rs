@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 use stockhub::realtime::{CanaryError, Interest, RealtimeSettings, Since, metrics_text};
 
+use tokio::time::Instant;
+
 use super::shop::{Path, Shop, item, skus, text};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn the_canary_comes_back_and_nobody_else_sees_it() {
@@ -65,15 +67,17 @@ async fn the_figures_tell_what_happens() {
     events.next().await;
     shop.publish(item("A", 4, 2));
     browser.until("stock_update").await;
-    for version in 3..=12 {
-        shop.publish(item("A", 4, version));
-    }
+    // At once: what a flush comes between is not joined.
+    shop.engine.publish((3..=12).map(|version| item("A", 4, version)).collect());
     browser.until("stock_update").await;
     // One answer that has everything, one that lacks the last update.
     let ping = browser.until("ping").await;
     browser.say(json!({ "type": "pong", "ts": ping["ts"], "cursor": ping["cursor"] })).await;
+    let published = Instant::now();
     shop.publish(item("B", 0, 2));
     let late = browser.until("ping").await;
+    // However soon the ping came.
+    tokio::time::sleep_until(published + Duration::from_millis(150)).await;
     browser.say(json!({ "type": "pong", "ts": late["ts"], "cursor": ping["cursor"] })).await;
     // A command's answer says that the pong before it was heard.
     browser.say(json!({ "type": "subscribe", "id": 5, "skus": ["C"] })).await;
@@ -83,7 +87,7 @@ async fn the_figures_tell_what_happens() {
     let stats = shop.engine.stats();
     assert_eq!(stats.applied.counts.iter().sum::<u64>(), 2, "{stats:?}");
     let beyond_100_ms: u64 = stats.applied.counts[7..].iter().sum();
-    assert!(beyond_100_ms >= 1, "the second pong lacked an update for most of a ping's period: {stats:?}");
+    assert!(beyond_100_ms >= 1, "the second pong lacked an update for longer: {stats:?}");
     assert!(stats.conflated >= 5, "{stats:?}");
     assert_eq!((stats.snapshots["new"] >= 2, stats.snapshots["epoch"], stats.gaps["epoch"]), (true, 1, 1), "{stats:?}");
     assert!(stats.items >= stats.frames && stats.bytes > 0 && stats.tick.sum_us > 0 && stats.lag.sum_us > 0, "{stats:?}");

@@ -1,27 +1,19 @@
 //! `stockhub simulate` beside a running hub: what it prints sets the hub up, what it creates is there, and what it says in the end is
 //! true, also where it says that something is wrong.
 
-use std::net::{SocketAddr, TcpListener};
 use std::process::{ExitStatus, Stdio};
 
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::crash::process::free_addresses;
 use crate::support::hub::{ADMIN_TOKEN, Hub, Plan};
 
 const SHOPS: &str = "left=generic,right=generic";
 
-/// A port whose neighbour is free as well: both were had for a moment.
+/// A port whose neighbour is free as well, and stays so until the shops are there.
 fn two_ports() -> u16 {
-    let at = |port: u16| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)));
-    for _ in 0..100 {
-        let first = at(0).expect("a free port");
-        let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && at(port + 1).is_ok() {
-            return port;
-        }
-    }
-    panic!("no two free ports side by side")
+    free_addresses(&mut fastrand::Rng::new(), 2).port()
 }
 
 async fn simulate(base: u16, more: &[&str]) -> (ExitStatus, String, String) {

@@ -46,7 +46,7 @@ impl Hub {
 
     /// Waits, long enough for the slowest machine, until something holds; gives when.
     pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) -> Instant {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while !holds().await {
             assert!(Instant::now() < deadline, "waited in vain until {what}");
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -19,6 +19,7 @@ use stockhub::marketplaces::{
 pub struct ShelfAdapter {
     traits: Traits,
     generic: Generic,
+    limits: Vec<Limit>,
 }
 
 /// What a plain shelf can be asked: everything.
@@ -38,7 +39,12 @@ impl ShelfAdapter {
     pub fn new(abilities: Abilities, stock_feed: StockFeed) -> Self {
         let generic = Generic::new();
         let traits = Traits { abilities, stock_feed, own_cancel_restock: Some(false), ..generic.traits().clone() };
-        Self { traits, generic }
+        Self { traits, generic, limits: Vec::new() }
+    }
+
+    /// Every question draws from these.
+    pub fn within(self, limits: Vec<Limit>) -> Self {
+        Self { limits, ..self }
     }
 }
 
@@ -82,7 +88,7 @@ impl Adapter for ShelfAdapter {
     }
 
     fn limits(&self) -> &[Limit] {
-        &[]
+        &self.limits
     }
 
     fn read(&self, connection: &Connection, incoming: Incoming<'_>) -> Reading {
@@ -124,7 +130,7 @@ impl Adapter for ShelfAdapter {
             Ask::Order { id } => format!("/order?ids={id}"),
             Ask::Check => "/check".to_owned(),
         };
-        get(connection, path)
+        Ok(Call { limits: self.limits.iter().map(|limit| limit.name).collect(), ..get(connection, path)? })
     }
 
     fn told(&self, _: &Connection, ask: &Ask, answer: &Answer) -> Result<Told, Outcome> {
@@ -163,6 +169,7 @@ fn stock_row(row: &Value) -> StockRow {
         sku: row["sku"].as_str().map(str::to_owned),
         title: row["sku"].as_str().map(|sku| format!("Thing {sku}")),
         quantity: row["quantity"].as_i64(),
+        refs: row["way"].as_str().map(|way| ("way".to_owned(), way.to_owned())).into_iter().collect(),
         ..StockRow::default()
     }
 }

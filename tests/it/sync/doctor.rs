@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::stand::{Set, Stand};
+use crate::support::hub::{Hub, Plan};
 
 fn check<'a>(body: &'a Value, name: &str) -> &'a Value {
     body["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).expect("a check of that name")
@@ -60,6 +61,40 @@ async fn a_sick_account_is_told_what_to_do() {
     let answer = stand.hub.admin("POST", "/v1/admin/marketplaces/nowhere/doctor", None).await;
     assert_eq!(answer.status, 404);
     stand.hub.stop().await;
+}
+
+/// One whose signature covers the address it sends to, and one whose address ends with a secret.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_of_webhooks_is_named_as_it_is_and_asked_for_where_it_is_signed() {
+    let shut = "base_url = \"http://127.0.0.1:9\"\n[marketplaces.policy]\npush_enabled = false\n";
+    let account = |code: &str, adapter: &str, rest: &str| {
+        format!("[[marketplaces]]\ncode = \"{code}\"\nadapter = \"{adapter}\"\n{shut}{rest}")
+    };
+    let keys = "secret_key = \"env:T_TOKEN\"\nwebhook_secret = \"env:T_SECRET\"\n";
+    let known = "webhook_url = \"https://hub.example/webhooks/known\"\n";
+    let kaufland = |known: &str| {
+        format!("[marketplaces.account]\nclient_key = \"k\"\nstorefront = \"de\"\n{known}[marketplaces.secrets]\n{keys}")
+    };
+    let ozon = "[marketplaces.account]\nclient_id = \"1\"\nseller_id = 7\nwarehouse_id = 9\n[marketplaces.secrets]\n\
+        api_key = \"env:T_TOKEN\"\nhook_path = \"env:T_PATH\"\n";
+    let marketplaces = account("unknown", "kaufland", &kaufland(""))
+        + &account("known", "kaufland", &kaufland(known))
+        + &account("ozon", "ozon", ozon);
+    let hub = Hub::with(Plan { shops: Vec::new(), marketplaces, ..Plan::default() }).await;
+    let webhooks = async |code: &str| {
+        let answer = hub.admin("POST", &format!("/v1/admin/marketplaces/{code}/doctor"), None).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        check(&answer.json(), "webhooks").clone()
+    };
+    let unknown = webhooks("unknown").await;
+    assert_eq!(unknown["status"], "fail", "{unknown}");
+    assert!(unknown["advice"].as_str().unwrap().contains("account.webhook_url"), "{unknown}");
+    assert_eq!(webhooks("known").await["status"], "warn", "none came yet");
+    let by_path = webhooks("ozon").await;
+    assert!(by_path["advice"].as_str().unwrap().contains("/webhooks/ozon/{secrets.hook_path}"), "{by_path}");
+    let shown = hub.get("/v1/admin/marketplaces/ozon").await;
+    assert!(shown["webhook_url"].as_str().unwrap().ends_with("/webhooks/ozon/…"), "{shown}");
+    hub.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

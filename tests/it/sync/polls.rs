@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stockhub::marketplaces::Abilities;
+use stockhub::marketplaces::limit::LimitHeaders;
+use stockhub::marketplaces::{Abilities, Limit};
 
 use super::adapter::{everything, with_statuses};
 use super::shelf::order_json;
@@ -31,6 +32,33 @@ async fn the_first_poll_is_history_and_the_next_ones_are_sales() {
     stand.shelf.cancels("O-1", stand.now());
     stand.polled_after(TURN).await;
     assert_eq!(stand.on_hand("A-1").await, 50);
+    stand.hub.stop().await;
+}
+
+/// Three hundred a minute, twenty of them at once: a budget that is nearly whole after a poll.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_with_a_small_burst_does_not_make_polls_rarer() {
+    let limit = Limit {
+        name: "all",
+        requests: Some(300),
+        per: Duration::from_secs(60),
+        burst: 20,
+        concurrency: None,
+        min_interval: Duration::ZERO,
+        throttle_status: vec![429],
+        costs: Vec::new(),
+        penalty: Duration::from_secs(5),
+        reads: LimitHeaders::default(),
+    };
+    let stand = Stand::new(Set { limits: vec![limit], ..Set::default() }).await;
+    stand.drained().await;
+    let (before, start) = (stand.shelf.count("GET /orders"), stand.now());
+    // Every thirty seconds, a tenth more or less.
+    for n in 0..4 {
+        stand.asked_since("GET /orders", before + n).await;
+    }
+    let took = (stand.now() - start) / 1_000_000;
+    assert!((60..150).contains(&took), "four polls took {took} s");
     stand.hub.stop().await;
 }
 

@@ -59,6 +59,32 @@ async fn the_first_reading_fills_an_empty_catalogue_and_tells_nothing_back() {
     stand.hub.stop().await;
 }
 
+/// What a push must say again, because it is written with the number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_listing_must_say_again_is_taken_over_as_it_was_last_read() {
+    let stand = Stand::new(Set::default()).await;
+    stand.shelf.put("L-NEW", "NEW-1", 12);
+    let way = |id: &str, way| stand.shelf.state().listings.get_mut(id).unwrap().way = Some(way);
+    way("L-NEW", "own");
+    way("L-A-1", "own");
+    stand.synced(json!({})).await;
+    let refs = async |sku: &str| stand.hub.listing(sku, "shelf").await["refs"].clone();
+    assert_eq!(refs("NEW-1").await, json!({"listing_id": "L-NEW", "way": "own"}), "the first reading makes it so");
+    assert_eq!(refs("A-1").await, json!({"way": "own"}), "and one that was there already has it too");
+    stand.told().await;
+    // Somebody changes it there. One of the same way, which nobody knows, is not taken for it.
+    way("L-A-1", "theirs");
+    stand.shelf.put("L-STRANGE", "STRANGE-1", 3);
+    way("L-STRANGE", "own");
+    let run = stand.synced(json!({"force": true})).await;
+    assert_eq!((&run["counts"]["matched"], &run["counts"]["unmapped"]), (&json!(2), &json!(1)), "{run}");
+    assert_eq!(refs("A-1").await, json!({"way": "theirs"}));
+    assert_eq!(refs("NEW-1").await, json!({"listing_id": "L-NEW", "way": "own"}));
+    stand.told().await;
+    assert_eq!((stand.shelf.shows("L-NEW"), stand.shelf.shows("L-A-1")), (12, 50));
+    stand.hub.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_absent_or_has_no_number_is_unknown_and_never_zero() {
     let stand = Stand::new(Set { products: vec![("A-1", 50), ("B-2", 20), ("C-3", 10)], ..Set::default() }).await;

@@ -16,6 +16,8 @@ pub struct Listing {
     pub quantity: Option<i64>,
     /// Left out of every list.
     pub hidden: bool,
+    /// By which way it is sold there, where that is told.
+    pub way: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ impl Shelf {
     }
 
     pub fn put(&self, id: &str, sku: &str, quantity: i64) {
-        let listing = Listing { sku: sku.into(), quantity: Some(quantity), hidden: false };
+        let listing = Listing { sku: sku.into(), quantity: Some(quantity), hidden: false, way: None };
         self.state().listings.insert(id.into(), listing);
     }
 
@@ -172,7 +174,7 @@ impl State {
         if let (Some((status, text)), "GET") = (&self.broken, method) {
             return (*status, Value::from(text.as_str()));
         }
-        let row = |(id, listing): (&String, &Listing)| json!({"id": id, "sku": listing.sku, "quantity": listing.quantity});
+        let row = |(id, listing): (&String, &Listing)| json!({"id": id, "sku": listing.sku, "quantity": listing.quantity, "way": listing.way});
         match url.path() {
             "/stock" => {
                 let told: Value = serde_json::from_slice(body).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stockhub::clock::Clock;
 use stockhub::domain::time::Timestamp;
-use stockhub::marketplaces::{Abilities, Connection, StockFeed};
+use stockhub::marketplaces::{Abilities, Connection, Limit, StockFeed};
 use stockhub::simulator::webhooks::Signer;
 
 use super::adapter::ShelfAdapter;
@@ -37,6 +37,8 @@ pub struct Set {
     pub sync: &'static str,
     /// Long, because tests move the clock faster than any lease is renewed.
     pub lease_ms: u32,
+    /// What the marketplace allows.
+    pub limits: Vec<Limit>,
 }
 
 impl Default for Set {
@@ -50,6 +52,7 @@ impl Default for Set {
             products: vec![("A-1", 50)],
             sync: "",
             lease_ms: 3_600_000,
+            limits: Vec::new(),
         }
     }
 }
@@ -88,7 +91,7 @@ impl Stand {
         let stand = Self { hub, shelf, clock };
         stand.told().await;
         stand.clock.advance(Duration::from_secs(1));
-        stand.speak(set.abilities, set.feed);
+        stand.speak(set.abilities, set.feed, set.limits);
         stand
     }
 
@@ -97,11 +100,11 @@ impl Stand {
         let registry = &self.hub.context.kit.registry;
         let read = async || registry.by_code("shelf").is_some_and(|one| one.adapter.id() != "shelf");
         self.hub.until("the other's declaration is read", read).await;
-        self.speak(super::adapter::everything(), StockFeed::Orders);
+        self.speak(super::adapter::everything(), StockFeed::Orders, Vec::new());
     }
 
     /// From here on the marketplace is spoken with as the shelf understands.
-    fn speak(&self, abilities: Abilities, stock_feed: StockFeed) {
+    fn speak(&self, abilities: Abilities, stock_feed: StockFeed, limits: Vec<Limit>) {
         let registry = &self.hub.context.kit.registry;
         let copies = registry.all().into_iter().map(|one| {
             let of_shelf = one.code == "shelf";
@@ -110,7 +113,11 @@ impl Stand {
                 code: one.code.clone(),
                 name: one.name.clone(),
                 kind: one.kind,
-                adapter: if of_shelf { Arc::new(ShelfAdapter::new(abilities, stock_feed)) } else { one.adapter.clone() },
+                adapter: if of_shelf {
+                    Arc::new(ShelfAdapter::new(abilities, stock_feed).within(limits.clone()))
+                } else {
+                    one.adapter.clone()
+                },
                 base_url: one.base_url.clone(),
                 account: one.account.clone(),
                 secrets: one.secrets.clone(),
