@@ -1,12 +1,15 @@
 //! Figures of a span of days. Sales come from the daily rows and their totals, which are kept live; the rest is counted where it
 //! happened.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+
+use uuid::Uuid;
 
 use super::conn::{Conn, fetch_all, fetch_one, row};
 use super::error::DbError;
 use super::span::Ids;
-use super::sql::{ids, statements};
+use super::sql::{Rows, ids, statements};
 use crate::domain::ids::ProductId;
 use crate::domain::time::Timestamp;
 
@@ -48,17 +51,22 @@ statements! {
         JOIN products p ON p.id = g.product_id LEFT JOIN marketplaces m ON m.id = g.marketplace_id \
         ORDER BY p.sku, marketplace, g.currency");
     SALES_DAYS = both("SELECT DISTINCT day FROM daily_totals WHERE day >= $1 AND day <= $2 ORDER BY day");
-    // Only the units of all products are added up to find the best sellers; the other figures of these few are found by product.
-    BEST_SELLERS = both("SELECT '' AS day, '' AS marketplace, p.sku, g.currency, g.units, CAST(SUM(s.revenue_minor) AS BIGINT) AS revenue_minor, \
-            CAST(SUM(s.cost_minor) AS BIGINT) AS cost_minor, CAST(SUM(s.fee_minor) AS BIGINT) AS fee_minor, \
-            CAST(SUM(s.orders) AS BIGINT) AS orders, CAST(SUM(s.cancelled) AS BIGINT) AS cancelled, \
-            CAST(SUM(s.returned) AS BIGINT) AS returned \
-        FROM (SELECT u.product_id, u.currency, CAST(SUM(u.units) AS BIGINT) AS units FROM daily_sales u \
-                WHERE u.day >= $1 AND u.day <= $2 GROUP BY u.product_id, u.currency \
-                ORDER BY SUM(u.units) DESC, u.product_id, u.currency LIMIT $3) AS g \
-            CROSS JOIN products p CROSS JOIN daily_sales s \
-        WHERE p.id = g.product_id AND s.product_id = g.product_id AND s.currency = g.currency AND s.day >= $1 AND s.day <= $2 \
-        GROUP BY p.sku, g.currency, g.units ORDER BY g.units DESC, p.sku, g.currency LIMIT $3");
+    // What of the best sellers is to be added up. SQLite sorts what it groups, which is dear for a catalogue of products that sell
+    // now and then: it hands over each day's units as they lie there, packed. PostgreSQL adds up by itself, and hands over the best.
+    UNITS_SOLD = split(
+        "SELECT group_concat(hex(u.product_id) || u.currency || ' ' || u.units, ';') AS packed FROM daily_sales u \
+            WHERE u.day >= $1 AND u.day <= $2 AND $3 > 0 GROUP BY u.day, u.marketplace_id",
+        "SELECT string_agg(replace(CAST(g.product_id AS TEXT), '-', '') || g.currency || ' ' || g.units, ';') AS packed \
+            FROM (SELECT u.product_id, u.currency, SUM(u.units) AS units FROM daily_sales u WHERE u.day >= $1 AND u.day <= $2 \
+                GROUP BY u.product_id, u.currency ORDER BY SUM(u.units) DESC, u.product_id, u.currency LIMIT $3) AS g HAVING COUNT(*) > 0",
+    );
+    SOLD_OF = both("SELECT '' AS day, '' AS marketplace, p.sku, s.currency, CAST(SUM(s.units) AS BIGINT) AS units, \
+            CAST(SUM(s.revenue_minor) AS BIGINT) AS revenue_minor, CAST(SUM(s.cost_minor) AS BIGINT) AS cost_minor, \
+            CAST(SUM(s.fee_minor) AS BIGINT) AS fee_minor, CAST(SUM(s.orders) AS BIGINT) AS orders, \
+            CAST(SUM(s.cancelled) AS BIGINT) AS cancelled, CAST(SUM(s.returned) AS BIGINT) AS returned \
+        FROM {rows} CROSS JOIN products p CROSS JOIN daily_sales s \
+        WHERE p.id = {id 0} AND s.product_id = {id 0} AND s.currency = {text 1} AND s.day >= $2 AND s.day <= $3 \
+        GROUP BY p.sku, s.currency ORDER BY SUM(s.units) DESC, p.sku, s.currency");
     // Requests are counted by the day as they are made; what they told, by listing.
     CALLS = both("SELECT m.code AS marketplace, (SELECT CAST(COALESCE(SUM(c.calls), 0) AS BIGINT) FROM api_calls c \
                 WHERE c.marketplace_id = m.id AND c.day >= $3 AND c.day <= $4 AND c.purpose IN ('push', 'verify')) AS calls, \
@@ -151,9 +159,7 @@ pub async fn sales(
         (GroupBy { sku: false, .. }, _) => {
             fetch_all!(conn, SALES_TOGETHER, SalesGroup, from, to, by.day, by.marketplace, limit, best)
         }
-        (GroupBy { sku: true, day: false, marketplace: false }, true) => {
-            fetch_all!(conn, BEST_SELLERS, SalesGroup, from, to, limit)
-        }
+        (GroupBy { sku: true, day: false, marketplace: false }, true) => best_sellers(conn, from, to, limit).await,
         _ => fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit, best),
     }
 }
@@ -173,6 +179,41 @@ pub async fn sales_of(
 /// The days on which anything was sold.
 pub async fn days(conn: &mut Conn<'_>, from: &str, to: &str) -> Result<Vec<String>, DbError> {
     Ok(fetch_all!(conn, SALES_DAYS, (String,), from, to)?.into_iter().map(|row| row.0).collect())
+}
+
+/// Only the units of all products are added up to find the best; the other figures of these few are found by product.
+async fn best_sellers(conn: &mut Conn<'_>, from: &str, to: &str, limit: i64) -> Result<Vec<SalesGroup>, DbError> {
+    let packed: Vec<(String,)> = fetch_all!(conn, UNITS_SOLD, (String,), from, to, limit)?;
+    let mut sold: HashMap<(Uuid, &str), i64> = HashMap::new();
+    for (packed,) in &packed {
+        for entry in packed.split(';') {
+            let (key, units) = unpacked(entry).ok_or_else(|| DbError::inconsistent("daily_sales", "units", entry))?;
+            *sold.entry(key).or_default() += units;
+        }
+        // Others are to have their turn: this may be all that was sold in a year.
+        tokio::task::yield_now().await;
+    }
+    let mut best: Vec<(Reverse<i64>, Uuid, &str)> =
+        sold.into_iter().map(|((id, currency), units)| (Reverse(units), id, currency)).collect();
+    let most = usize::try_from(limit).unwrap_or(0);
+    if best.len() > most {
+        best.select_nth_unstable(most);
+        best.truncate(most);
+    }
+    let mut rows = Rows::new();
+    for (_, product, currency) in best {
+        rows.push(|r| {
+            r.id(product).text(currency);
+        });
+    }
+    fetch_all!(conn, SOLD_OF, SalesGroup, rows.finish(), from, to)
+}
+
+/// `<32 hexadecimal digits><currency> <units>`.
+fn unpacked(entry: &str) -> Option<((Uuid, &str), i64)> {
+    let (key, units) = entry.rsplit_once(' ')?;
+    let (id, currency) = key.split_at_checked(32)?;
+    Some(((Uuid::try_parse(id).ok()?, currency), units.parse().ok()?))
 }
 
 pub async fn calls(conn: &mut Conn<'_>, span: Ids, (first, last): (&str, &str)) -> Result<Vec<Calls>, DbError> {

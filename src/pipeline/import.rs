@@ -17,8 +17,11 @@ use crate::db::{Conn, Db, DbError};
 use crate::workers::More;
 use std::time::Duration;
 
-/// Rows checked, staged or applied together.
+/// Rows checked or staged together.
 pub const STRETCH: usize = 500;
+/// Rows applied in one transaction: a sale waits for no more than these. A command runs under a savepoint, and SQLite gets slower
+/// with every page that was changed under one, so that more rows at once would not even be quicker.
+const APPLIED: i64 = 125;
 /// What is still being received after this was left.
 const STALE: Duration = Duration::from_secs(3_600);
 
@@ -174,7 +177,7 @@ impl Command for ApplyNext {
         if import.state == "applied" {
             return Ok(Some(in_all(&import)));
         }
-        let rows = imports::next_rows(&mut tx.conn, self.0, import.next_row, STRETCH as i64).await?;
+        let rows = imports::next_rows(&mut tx.conn, self.0, import.next_row, APPLIED).await?;
         let Some(last) = rows.last() else {
             imports::end(&mut tx.conn, self.0, tx.now).await?;
             return Ok(Some(in_all(&import)));
