@@ -222,12 +222,29 @@ export async function closeAll() {
   browser = null;
 }
 
-/** Sums what moved by itself: shifts that follow no click or key of the last half second. */
+/**
+ * Sums what moved by itself: shifts that follow no click or key of the last half second, and no answer of the last half second to
+ * what a click or key asked for, however long a busy machine took for it.
+ */
 function observeShifts() {
   globalThis.__shifts = [];
+  const spans = [];
+  let [until, asked] = [0, 0];
+  const follows = () => (until = performance.now() + 500);
+  for (const kind of ["pointerdown", "click", "keydown"]) addEventListener(kind, follows, { capture: true, passive: true });
+  const send = globalThis.fetch;
+  globalThis.fetch = async (...request) => {
+    if (performance.now() > until) return send(...request);
+    if (asked++ === 0) spans.push({ from: performance.now(), to: Infinity });
+    try {
+      return await send(...request);
+    } finally {
+      if (--asked === 0) spans.at(-1).to = follows();
+    }
+  };
   new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) {
-      if (entry.hadRecentInput) continue;
+      if (entry.hadRecentInput || spans.some(({ from, to }) => from <= entry.startTime && entry.startTime <= to)) continue;
       const nodes = entry.sources.map(({ node }) => node?.nodeName + (node?.className ? `.${node.className}` : ""));
       globalThis.__shifts.push({ value: entry.value, nodes });
     }
