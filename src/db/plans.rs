@@ -12,7 +12,7 @@ use super::{
 };
 
 /// A statement and the index it must be answered from.
-fn wanted() -> [(&'static Sql, &'static [&'static str]); 35] {
+fn wanted() -> [(&'static Sql, &'static [&'static str]); 36] {
     [
         (&webhooks::WEBHOOKS_DUE, &["webhooks_due"]),
         (&webhooks::WEBHOOKS_WAITING, &["webhooks_waiting"]),
