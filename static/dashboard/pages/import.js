@@ -1,4 +1,4 @@
-// Products, listings and rules as CSV: choose a file, see what it would do, then do it.
+// Products, listings, rules and counts as CSV: choose a file, see what it would do, then do it.
 
 import { call, download, Problem } from "../api.js";
 import { count, plural } from "../format.js";
@@ -7,13 +7,14 @@ import { act, card, choice, confirmed, h, head, icon, stat, table, toast } from 
 export const title = "Import and export";
 export const load = async () => ({});
 
-const KINDS = { products: "Products", listings: "Listings", rules: "Rules" };
+const KINDS = { products: "Products", listings: "Listings", rules: "Rules", counts: "Counts" };
 /** Where each of them is looked at, and what is to be known of its file. */
-const PLACES = { products: "#/products", listings: "#/marketplaces", rules: "#/settings/rules" };
+const PLACES = { products: "#/products", listings: "#/marketplaces", rules: "#/settings/rules", counts: "#/products" };
 const NOTES = {
   products: "An empty cell leaves things as they are.",
   listings: "An empty cell leaves things as they are.",
   rules: "A line per rule: of the hub, a marketplace, a product or a listing. An empty cell takes that part of the rule away, so that it is inherited; rules without a line stay.",
+  counts: "A line per shelf. What is sold after it was counted is taken off again: write counted_at where that was not just now, and empty expected_version where things are sold meanwhile.",
 };
 
 export function view(_, ctx) {
