@@ -36,6 +36,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("rules import", &["stockhub rules import rules.csv --dry-run", "stockhub rules export | stockhub rules import -"]),
     ("rules export", &["stockhub rules export > rules.csv"]),
+    ("counts import", &["stockhub counts import shelves.csv --dry-run", "stockhub counts import shelves.csv"]),
+    ("counts export", &["stockhub counts export > shelves.csv"]),
     ("products export", &["stockhub products export > products.csv"]),
     ("listings export", &["stockhub listings export > listings.csv"]),
     ("webhook schemes", &["stockhub webhook schemes"]),

@@ -110,6 +110,11 @@ enum Command {
         #[command(subcommand)]
         command: tables::Tables,
     },
+    /// Tables of counts: what lies on which shelf
+    Counts {
+        #[command(subcommand)]
+        command: tables::Tables,
+    },
     /// Read logged webhooks again
     Replay(tables::ReplayArguments),
     /// A whole copy of the database, while the hub runs
@@ -170,6 +175,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Products { command } => with_settings(&files, move |s| tables::tables(s, "products", command)).await,
         Command::Listings { command } => with_settings(&files, move |s| tables::tables(s, "listings", command)).await,
         Command::Rules { command } => with_settings(&files, move |s| tables::tables(s, "rules", command)).await,
+        Command::Counts { command } => with_settings(&files, move |s| tables::tables(s, "counts", command)).await,
         Command::Replay(arguments) => with_settings(&files, move |settings| tables::replay(settings, arguments)).await,
         Command::Backup(arguments) => with_settings(&files, move |settings| backup::backup(settings, arguments)).await,
         Command::Completions { shell } => {

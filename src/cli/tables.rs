@@ -1,4 +1,4 @@
-//! `stockhub products`, `listings` and `rules`: tables in and out, and `stockhub replay`.
+//! `stockhub products`, `listings`, `rules` and `counts`: tables in and out, and `stockhub replay`.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::conn::{Conn, fetch_all, fetch_one, row};
 use super::error::DbError;
 use super::span::Ids;
-use super::sql::{Rows, statements};
+use super::sql::{Rows, ids, statements};
+use crate::domain::ids::ProductId;
 use crate::domain::time::Timestamp;
 
 statements! {
@@ -38,6 +39,18 @@ statements! {
             ORDER BY (CASE WHEN $6 = TRUE THEN 0 - SUM(t.units) ELSE 0 END), 1, 2, 3 LIMIT $5) AS g \
         LEFT JOIN marketplaces m ON m.id = g.marketplace_id \
         ORDER BY (CASE WHEN $6 = TRUE THEN 0 - g.units ELSE 0 END), g.day, marketplace, g.currency LIMIT $5");
+    // Of some products, each found by its own index: so all of them can be gone through, some at a time.
+    SALES_OF_PRODUCTS = both("SELECT '' AS day, COALESCE(m.code, '') AS marketplace, p.sku, g.currency, g.units, g.revenue_minor, \
+            g.cost_minor, g.fee_minor, g.orders, g.cancelled, g.returned FROM ( \
+            SELECT s.product_id, (CASE WHEN $4 = TRUE THEN s.marketplace_id END) AS marketplace_id, s.currency, \
+                CAST(SUM(s.units) AS BIGINT) AS units, CAST(SUM(s.revenue_minor) AS BIGINT) AS revenue_minor, \
+                CAST(SUM(s.cost_minor) AS BIGINT) AS cost_minor, CAST(SUM(s.fee_minor) AS BIGINT) AS fee_minor, \
+                CAST(SUM(s.orders) AS BIGINT) AS orders, CAST(SUM(s.cancelled) AS BIGINT) AS cancelled, \
+                CAST(SUM(s.returned) AS BIGINT) AS returned \
+            FROM daily_sales s WHERE s.product_id IN {ids $1} AND s.day >= $2 AND s.day <= $3 GROUP BY 1, 2, 3) AS g \
+        JOIN products p ON p.id = g.product_id LEFT JOIN marketplaces m ON m.id = g.marketplace_id \
+        ORDER BY p.sku, marketplace, g.currency");
+    SALES_DAYS = both("SELECT DISTINCT day FROM daily_totals WHERE day >= $1 AND day <= $2 ORDER BY day");
     // What of the best sellers is to be added up. SQLite sorts what it groups, which is dear for a catalogue of products that sell
     // now and then: it hands over each day's units as they lie there, packed. PostgreSQL adds up by itself, and hands over the best.
     UNITS_SOLD = split(
@@ -149,6 +162,23 @@ pub async fn sales(
         (GroupBy { sku: true, day: false, marketplace: false }, true) => best_sellers(conn, from, to, limit).await,
         _ => fetch_all!(conn, SALES_GROUPED, SalesGroup, from, to, by.day, by.marketplace, by.sku, limit, best),
     }
+}
+
+/// Of these products, by SKU, and by marketplace where that is wanted.
+pub async fn sales_of(
+    conn: &mut Conn<'_>,
+    products: impl IntoIterator<Item = ProductId>,
+    from: &str,
+    to: &str,
+    by_marketplace: bool,
+) -> Result<Vec<SalesGroup>, DbError> {
+    let products = ids(products.into_iter().map(ProductId::uuid));
+    fetch_all!(conn, SALES_OF_PRODUCTS, SalesGroup, products, from, to, by_marketplace)
+}
+
+/// The days on which anything was sold.
+pub async fn days(conn: &mut Conn<'_>, from: &str, to: &str) -> Result<Vec<String>, DbError> {
+    Ok(fetch_all!(conn, SALES_DAYS, (String,), from, to)?.into_iter().map(|row| row.0).collect())
 }
 
 /// Only the units of all products are added up to find the best; the other figures of these few are found by product.

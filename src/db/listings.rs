@@ -122,8 +122,10 @@ statements! {
         WHERE l.id IN (SELECT c.listing_id FROM listing_components c JOIN products p ON p.id = c.product_id WHERE p.sku = $5) \
             AND l.id > $1 AND m.code <> 'store' AND ($2 = '' OR m.code = $2) AND ($2 <> '' OR m.archived_at IS NULL) \
             AND ($3 = '' OR (CASE WHEN l.state = 'active' THEN l.push_state ELSE l.state END) = $3) ORDER BY l.id LIMIT $4");
-    LISTING_NAMES_LOCK = both("SELECT marketplace_id, marketplace_sku, refs, marketplace_price, currency, state, version \
+    LISTING_NAMES_LOCK = both("SELECT id, marketplace_id, marketplace_sku, refs, marketplace_price, currency, state, version \
         FROM marketplace_products WHERE id = $1 {for update}");
+    LISTING_NAMES_OF = both("SELECT id, marketplace_id, marketplace_sku, refs, marketplace_price, currency, state, version \
+        FROM marketplace_products WHERE id IN {ids $1}");
     LISTING_NAMES_SET = both("UPDATE marketplace_products SET marketplace_sku = $2, refs = $3, marketplace_price = $4, currency = $5, \
             state = $6, expected = (CASE WHEN $7 THEN NULL ELSE expected END), \
             push_state = (CASE WHEN $7 AND push_state = 'blocked' THEN 'dirty' ELSE push_state END), \
@@ -487,6 +489,7 @@ row! {
     /// What people change of a listing.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListingNames {
+        pub id: ListingId,
         pub marketplace_id: MarketplaceId,
         pub marketplace_sku: Option<String>,
         pub refs: String,
@@ -501,16 +504,15 @@ pub async fn lock_names(conn: &mut Conn<'_>, id: ListingId) -> Result<Option<Lis
     fetch_optional!(conn, LISTING_NAMES_LOCK, ListingNames, id)
 }
 
+/// The same of several, to look at.
+pub async fn names(conn: &mut Conn<'_>, of: impl IntoIterator<Item = ListingId>) -> Result<Vec<ListingNames>, DbError> {
+    fetch_all!(conn, LISTING_NAMES_OF, ListingNames, ids(of.into_iter().map(ListingId::uuid)))
+}
+
 /// `forget`: what it shows is not known any more.
-pub async fn set_names(
-    conn: &mut Conn<'_>,
-    id: ListingId,
-    n: &ListingNames,
-    forget: bool,
-    now: Timestamp,
-) -> Result<(), DbError> {
+pub async fn set_names(conn: &mut Conn<'_>, n: &ListingNames, forget: bool, now: Timestamp) -> Result<(), DbError> {
     let (sku, refs, currency, state) = (n.marketplace_sku.as_deref(), n.refs.as_str(), n.currency.as_deref(), n.state.as_str());
-    execute_exactly!(1, conn, LISTING_NAMES_SET, id, sku, refs, n.marketplace_price, currency, state, forget, now)
+    execute_exactly!(1, conn, LISTING_NAMES_SET, n.id, sku, refs, n.marketplace_price, currency, state, forget, now)
 }
 
 /// What the store publishes: the next listings after an id.

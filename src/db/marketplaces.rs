@@ -35,14 +35,17 @@ statements! {
     MARKETPLACE_ID = both("SELECT id, feed_since FROM marketplaces WHERE code = $1");
     MARKETPLACE_STATUS_OF = both("SELECT status FROM marketplaces WHERE id = $1");
     MARKETPLACE_STATUS = both("UPDATE marketplaces SET status = $2, version = version + 1, updated_at = $3 WHERE id = $1");
-    MARKETPLACE_ARCHIVE = both("UPDATE marketplaces SET status = 'archived', archived_at = $2, restored_as = NULL, \
+    // One that a person has paused is remembered as that: bringing it back does not say that it may go on.
+    MARKETPLACE_ARCHIVE = both("UPDATE marketplaces SET archived_at = $2, \
+            restored_as = (CASE WHEN COALESCE(restored_as, status) = 'paused' THEN 'paused' END), status = 'archived', \
             version = version + 1, updated_at = $2 WHERE id = $1 AND archived_at IS NULL");
-    MARKETPLACE_RESTORE = both("UPDATE marketplaces SET status = 'paused', archived_at = NULL, restored_as = 'active', \
+    MARKETPLACE_RESTORE = both("UPDATE marketplaces SET status = 'paused', archived_at = NULL, \
+            restored_as = COALESCE(restored_as, 'active'), \
             version = version + 1, updated_at = $2 WHERE id = $1 AND archived_at IS NOT NULL");
     MARKETPLACE_RESTORE_AS = both("UPDATE marketplaces SET restored_as = $2, version = version + 1, updated_at = $3 \
         WHERE id = $1 AND restored_as IS NOT NULL");
     MARKETPLACES_RESTORED = both("UPDATE marketplaces SET status = restored_as, restored_as = NULL, version = version + 1, \
-            updated_at = $1 WHERE restored_as IS NOT NULL RETURNING id");
+            updated_at = $1 WHERE restored_as IS NOT NULL AND archived_at IS NULL RETURNING id");
     // What somebody should know before it is archived. What it shows: as far as it is known.
     MARKETPLACE_STANDING = both("SELECT \
             (SELECT COUNT(*) FROM marketplace_products l WHERE l.marketplace_id = m.id AND l.state <> 'ended') AS listings, \
@@ -81,7 +84,7 @@ row! {
         pub created_at: Timestamp,
         pub api_settings: String,
         pub archived_at: Option<Timestamp>,
-        /// It is being brought back, and will have this status then.
+        /// It is being brought back, and will have this status then. While it is archived: it was paused, and will be.
         pub restored_as: Option<String>,
     }
 }

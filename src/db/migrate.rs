@@ -89,6 +89,12 @@ const PAIRS: &[Pair] = &[
         sqlite: include_str!("../../migrations/sqlite/0012_archive.sql"),
         postgres: include_str!("../../migrations/postgres/0012_archive.sql"),
     },
+    Pair {
+        number: 13,
+        name: "tables_of_counts",
+        sqlite: include_str!("../../migrations/sqlite/0013_tables_of_counts.sql"),
+        postgres: include_str!("../../migrations/postgres/0013_tables_of_counts.sql"),
+    },
 ];
 
 static NEWEST: Sql = Sql::both("migrate::NEWEST", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM _sqlx_migrations");

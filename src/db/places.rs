@@ -1,8 +1,10 @@
 //! Locations, and what counting needs: what moved at a level since a time, and when it was counted last.
 
-use super::conn::{Conn, execute, execute_exactly, fetch_all, fetch_one, row};
+use std::collections::BTreeMap;
+
+use super::conn::{Conn, execute, execute_exactly, fetch_all, row};
 use super::error::DbError;
-use super::sql::statements;
+use super::sql::{Rows, statements};
 use crate::domain::ids::{LocationId, ProductId};
 use crate::domain::time::Timestamp;
 
@@ -12,14 +14,20 @@ statements! {
         FROM locations l WHERE l.archived_at IS NULL ORDER BY l.priority, l.code");
     PLACE_INSERT = both("INSERT INTO locations (id, code, name, kind, sellable, priority, created_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7)");
-    // By when it happened, not when it was written: a sale of before the count that comes late is replayed on nothing.
-    MOVED_SINCE = both("SELECT CAST(COALESCE(SUM(on_hand_change), 0) AS BIGINT) AS on_hand, \
-            CAST(COALESCE(SUM(committed_change), 0) AS BIGINT) AS committed FROM inventory_movements \
-        WHERE product_id = $1 AND location_id = $2 AND occurred_at > $3");
-    LAST_COUNT = both("SELECT CAST(COALESCE(MAX(occurred_at), 0) AS BIGINT) FROM inventory_movements \
-        WHERE product_id = $1 AND location_id = $2 AND movement_type = 'adjusted'");
+    // By when it happened, not when it was written: a sale of before the count that comes late is replayed on nothing. What lay there
+    // when the product was made was counted too.
+    MOVED_SINCE = both("SELECT {int 0} AS item, \
+            (SELECT CAST(COALESCE(MAX(m.occurred_at), 0) AS BIGINT) FROM inventory_movements m WHERE m.product_id = {id 1} \
+                AND m.location_id = {id 2} AND m.movement_type IN ('adjusted', 'opening')) AS counted, \
+            (SELECT CAST(COALESCE(SUM(m.on_hand_change), 0) AS BIGINT) FROM inventory_movements m WHERE m.product_id = {id 1} \
+                AND m.location_id = {id 2} AND m.occurred_at > {int 3}) AS on_hand, \
+            (SELECT CAST(COALESCE(SUM(m.committed_change), 0) AS BIGINT) FROM inventory_movements m WHERE m.product_id = {id 1} \
+                AND m.location_id = {id 2} AND m.occurred_at > {int 3}) AS committed \
+        FROM {rows} ORDER BY item");
     PRODUCT_COUNTED = both("UPDATE products SET last_counted_at = (CASE WHEN COALESCE(last_counted_at, 0) > $2 \
             THEN last_counted_at ELSE $2 END) WHERE id = $1");
+    PRODUCTS_COUNTED = both("UPDATE products SET last_counted_at = (CASE WHEN COALESCE(last_counted_at, 0) > {int 1} \
+            THEN last_counted_at ELSE {int 1} END) FROM {rows} WHERE products.id = {id 0}");
 }
 
 row! {
@@ -46,19 +54,46 @@ pub async fn insert(conn: &mut Conn<'_>, p: &PlaceRow) -> Result<(), DbError> {
     execute_exactly!(1, conn, PLACE_INSERT, p.id, code, name, kind, p.sellable, p.priority, p.created_at)
 }
 
-/// What moved at a level after a time: (on hand, committed).
-pub async fn moved_since(
-    conn: &mut Conn<'_>,
-    product: ProductId,
-    location: LocationId,
-    since: Timestamp,
-) -> Result<(i64, i64), DbError> {
-    fetch_one!(conn, MOVED_SINCE, (i64, i64), product, location, since)
+row! {
+    /// What a count of a level is held against.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Since {
+        /// Which of the counts.
+        pub item: i64,
+        /// When the level was last set to a count; the epoch where it never was.
+        pub counted: Timestamp,
+        /// What moved after the time of this count.
+        pub on_hand: i64,
+        pub committed: i64,
+    }
 }
 
-/// When the level was last set to a count; the epoch where it never was.
-pub async fn last_count(conn: &mut Conn<'_>, product: ProductId, location: LocationId) -> Result<Timestamp, DbError> {
-    Ok(fetch_one!(conn, LAST_COUNT, (Timestamp,), product, location)?.0)
+/// One for each of these levels and times, in their order.
+pub async fn since(conn: &mut Conn<'_>, counts: &[(ProductId, LocationId, Timestamp)]) -> Result<Vec<Since>, DbError> {
+    let mut rows = Rows::new();
+    for (n, (product, location, at)) in counts.iter().enumerate() {
+        rows.push(|r| {
+            r.int(n as i64).id(*product).id(*location).int(at.micros());
+        });
+    }
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_all!(conn, MOVED_SINCE, Since, rows.finish())
+}
+
+/// When each of these products was counted, once each. A count of earlier than the last one does not turn the clock back.
+pub async fn set_all_counted(conn: &mut Conn<'_>, counted: &BTreeMap<ProductId, Timestamp>) -> Result<(), DbError> {
+    let mut rows = Rows::new();
+    for (product, at) in counted {
+        rows.push(|r| {
+            r.id(*product).int(at.micros());
+        });
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    execute_exactly!(counted.len(), conn, PRODUCTS_COUNTED, rows.finish())
 }
 
 /// A count of earlier than the last one does not turn the clock back.

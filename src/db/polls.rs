@@ -8,7 +8,7 @@ use crate::domain::ids::{MarketplaceId, WebhookId};
 use crate::domain::time::Timestamp;
 
 statements! {
-    POLL_STATE = both("SELECT order_cursor, orders_drained_at, last_webhook_at FROM marketplaces WHERE id = $1");
+    POLL_STATE = both("SELECT order_cursor, orders_drained_at FROM marketplaces WHERE id = $1");
     // Only from where it was read: two who read the same pages cannot both move it.
     POLL_MOVE = both("UPDATE marketplaces SET order_cursor = $2 WHERE id = $1 AND order_cursor IS NOT DISTINCT FROM $3");
     POLL_DRAINED = both("UPDATE marketplaces SET orders_drained_at = $2 WHERE id = $1 \
@@ -31,7 +31,6 @@ row! {
         pub order_cursor: Option<String>,
         /// Every order until then was read and committed.
         pub orders_drained_at: Option<Timestamp>,
-        pub last_webhook_at: Option<Timestamp>,
     }
 }
 

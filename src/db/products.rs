@@ -34,6 +34,7 @@ statements! {
             is_available, stock_state, rule, version, created_at, updated_at FROM products \
         WHERE archived_at IS NULL AND stock_state = $3 AND sku > $1 ORDER BY sku LIMIT $2");
     // Archived ones too: what is put away can be brought back.
+    PRODUCT_ID_ANY = both("SELECT id FROM products WHERE sku = $1");
     PRODUCT_ANY_BY_SKU = both("SELECT id, archived_at FROM products WHERE sku = $1 {for update}");
     PRODUCT_UPDATE = both("UPDATE products SET name = $2, price_minor = $3, cost_price_minor = $4, currency = $5, \
             low_stock_threshold = $6, oversell_policy = $7, archived_at = $8, version = version + 1, updated_at = $9 WHERE id = $1");
@@ -101,6 +102,11 @@ pub async fn list_by_sku<'a>(conn: &mut Conn<'_>, skus: impl IntoIterator<Item =
 /// The next ones after a SKU, those that are put away too.
 pub async fn ids_page(conn: &mut Conn<'_>, after: &str, limit: i64) -> Result<Vec<(ProductId, String)>, DbError> {
     fetch_all!(conn, PRODUCT_IDS_PAGE, (ProductId, String), after, limit)
+}
+
+/// A product by its SKU, whether it is archived or not.
+pub async fn find_any(conn: &mut Conn<'_>, sku: &str) -> Result<Option<ProductId>, DbError> {
+    Ok(fetch_optional!(conn, PRODUCT_ID_ANY, (ProductId,), sku)?.map(|row| row.0))
 }
 
 /// A product by its SKU, locked, whether it is archived or not; with when it was.

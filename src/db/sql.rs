@@ -12,7 +12,7 @@
 //! | `{made K, T, N}` | a UUIDv7 of kind K, made at T (microseconds), number N | the same |
 //! | `{blob}` | `BLOB` | `BYTEA` |
 //! | `{like}` | `LIKE`: the case of ASCII letters does not count | `ILIKE`: no letter's case counts that the locale knows |
-//! | `{for update}` | nothing: one writer | `FOR UPDATE` |
+//! | `{for update}` | nothing: one writer | `FOR NO KEY UPDATE`: who writes a row that refers to it need not wait |
 
 use std::sync::OnceLock;
 
@@ -104,7 +104,7 @@ fn token(token: &str, dialect: Dialect) -> String {
         ("like", true) => "LIKE".into(),
         ("like", false) => "ILIKE".into(),
         ("for", true) => String::new(),
-        ("for", false) => format!("FOR {}", argument.to_uppercase()),
+        ("for", false) => format!("FOR NO KEY {}", argument.to_uppercase()),
         // An unknown token makes a statement that no database prepares: the prepare-all test names it.
         _ => format!("<unknown token {token}>"),
     }
@@ -294,7 +294,7 @@ mod tests {
             "INSERT INTO t (a, b) SELECT unhex(r.value->>0), CAST(r.value->>1 AS BIGINT) FROM jsonb_each($1) AS r WHERE a IN \
              (SELECT unhex(value) FROM json_each($2)) "
         );
-        assert!(sql.text(Dialect::Postgres).ends_with("FOR UPDATE"));
+        assert!(sql.text(Dialect::Postgres).ends_with("FOR NO KEY UPDATE"));
     }
 
     #[test]

@@ -122,20 +122,21 @@ row! {
     }
 }
 
-pub async fn kept_answer(conn: &mut Conn<'_>, scope: &str, key: &str) -> Result<Option<KeptAnswer>, DbError> {
-    fetch_optional!(conn, IDEMPOTENCY_GET, KeptAnswer, scope, key)
+/// What makes two requests the same: who asks what, under which key, with which body.
+#[derive(Clone, Debug)]
+pub struct RequestKey {
+    pub scope: String,
+    pub key: String,
+    pub hash: [u8; 32],
 }
 
-pub async fn keep_answer(
-    conn: &mut Conn<'_>,
-    scope: &str,
-    key: &str,
-    request_hash: &[u8],
-    status: i64,
-    body: &str,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    execute_exactly!(1, conn, IDEMPOTENCY_INSERT, scope, key, request_hash, status, body, now)
+pub async fn kept_answer(conn: &mut Conn<'_>, of: &RequestKey) -> Result<Option<KeptAnswer>, DbError> {
+    fetch_optional!(conn, IDEMPOTENCY_GET, KeptAnswer, of.scope.as_str(), of.key.as_str())
+}
+
+pub async fn keep_answer(conn: &mut Conn<'_>, of: &RequestKey, status: i64, body: &str, now: Timestamp) -> Result<(), DbError> {
+    let RequestKey { scope, key, hash } = of;
+    execute_exactly!(1, conn, IDEMPOTENCY_INSERT, scope.as_str(), key.as_str(), &hash[..], status, body, now)
 }
 
 pub async fn purge_answers(conn: &mut Conn<'_>, before: Timestamp) -> Result<u64, DbError> {

@@ -23,6 +23,9 @@ pub struct MoneyText {
     pub currency: String,
 }
 
+/// The largest amount there is, in minor units.
+pub const MINOR_MAX: i64 = 1_000_000_000_000_000;
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     #[error("currency must be three capital letters, like USD")]
@@ -87,7 +90,7 @@ impl Money {
         let minor = whole
             .checked_mul(10_i64.pow(places))
             .and_then(|units| units.checked_add(part * 10_i64.pow(places - width)))
-            .filter(|units| *units <= 1_000_000_000_000_000)
+            .filter(|units| *units <= MINOR_MAX)
             .ok_or(MoneyError::TooLarge)?;
         Ok(Self { minor: if negative { -minor } else { minor }, currency })
     }

@@ -1,5 +1,7 @@
 //! `GET /v1/admin/analytics`: what was sold, per marketplace, SKU and day, and how well the hub does its work.
 
+mod table;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -83,7 +85,7 @@ impl From<&SalesGroup> for SalesShape {
             revenue: money(g.revenue_minor),
             cost: money(g.cost_minor),
             fees: if g.fee_minor == 0 { None } else { money(g.fee_minor) },
-            profit: money(g.revenue_minor - g.cost_minor - g.fee_minor),
+            profit: money(g.revenue_minor.saturating_sub(g.cost_minor).saturating_sub(g.fee_minor)),
             orders: g.orders,
             cancelled: g.cancelled,
             returned: g.returned,
@@ -212,13 +214,13 @@ fn total(rows: &[SalesGroup]) -> Vec<SalesGroup> {
     let mut sums: BTreeMap<&str, SalesGroup> = BTreeMap::new();
     for r in rows {
         let sum = sums.entry(&r.currency).or_insert_with(|| SalesGroup { currency: r.currency.clone(), ..SalesGroup::default() });
-        sum.units += r.units;
-        sum.revenue_minor += r.revenue_minor;
-        sum.cost_minor += r.cost_minor;
-        sum.fee_minor += r.fee_minor;
-        sum.orders += r.orders;
-        sum.cancelled += r.cancelled;
-        sum.returned += r.returned;
+        sum.units = sum.units.saturating_add(r.units);
+        sum.revenue_minor = sum.revenue_minor.saturating_add(r.revenue_minor);
+        sum.cost_minor = sum.cost_minor.saturating_add(r.cost_minor);
+        sum.fee_minor = sum.fee_minor.saturating_add(r.fee_minor);
+        sum.orders = sum.orders.saturating_add(r.orders);
+        sum.cancelled = sum.cancelled.saturating_add(r.cancelled);
+        sum.returned = sum.returned.saturating_add(r.returned);
     }
     sums.into_values().collect()
 }
@@ -227,7 +229,7 @@ type Sales = (Vec<SalesGroup>, Vec<SalesGroup>);
 
 #[utoipa::path(get, path = "/v1/admin/analytics", tag = "analytics", params(AnalyticsParams), security(("token" = [])),
     responses((status = 200, description = "`rows`, `totals` per currency, API calls, deliveries and exposure with when these were `counted_at`; \
-            the rows alone as CSV. More than 10000 rows are refused, as CSV too, and never cut: ask for fewer days", body = Object),
+            the rows alone as CSV, however many. More than 10000 rows as JSON are refused and never cut: ask for fewer days", body = Object),
         (status = 401, description = "no token"), (status = 403, description = "another role"),
         (status = 422, description = "names each parameter"), (status = 503, description = "try again")))]
 pub(super) async fn show(
@@ -242,6 +244,10 @@ pub(super) async fn show(
         return Err(Problem::field("top", "must be between 1 and 500"));
     }
     let (most, best) = (params.0.top.unwrap_or(ROWS_MAX as i64 + 1), params.0.top.is_some());
+    let as_table = csv::is_wanted(&request);
+    if as_table && !best {
+        return table::of_all(&ctx, span, by).await;
+    }
     let (rows, totals) = ask!(ctx, Sales, [span: Span = span.clone(), by: GroupBy = by, most: i64 = most, best: bool = best] |conn| {
         let rows = analytics::sales(conn, &span.first, &span.last, by, most, best).await?;
         // All rows add up to the totals; only of some of them the rest has to be asked for.
@@ -252,18 +258,13 @@ pub(super) async fn show(
         Ok((rows, totals))
     })?;
     if rows.len() > ROWS_MAX {
-        return Err(Problem::field("from", format!("gives more than {ROWS_MAX} rows: ask for fewer days, or group by less")));
+        let why = format!("gives more than {ROWS_MAX} rows: ask for fewer days, group by less, or take it as CSV");
+        return Err(Problem::field("from", why));
+    }
+    if as_table {
+        return Ok(table::of(&ctx, &span, &rows));
     }
     let shapes: Vec<SalesShape> = rows.iter().map(SalesShape::from).collect();
-    if csv::is_wanted(&request) {
-        let name = format!("attachment; filename=\"sales-{}-{}.csv\"", span.first, span.last);
-        let headers = [("content-type", "text/csv; charset=utf-8".to_owned()), ("content-disposition", name)];
-        let mut answer = HttpResponse::Ok();
-        for header in headers {
-            answer.insert_header(header);
-        }
-        return Ok(answer.body(table(&shapes)));
-    }
     let mut shown = json!({
         "from": span.first, "to": span.last,
         "rows": shapes,
@@ -327,31 +328,6 @@ fn group_by(text: &str) -> Result<GroupBy, Problem> {
         }
     }
     Ok(by)
-}
-
-fn table(rows: &[SalesShape]) -> String {
-    let head = [
-        "day",
-        "marketplace",
-        "sku",
-        "currency",
-        "units",
-        "revenue",
-        "cost",
-        "fees",
-        "profit",
-        "orders",
-        "cancelled",
-        "returned",
-    ];
-    let mut out = csv::line(head);
-    for r in rows {
-        let [units, orders, cancelled, returned] = [r.units, r.orders, r.cancelled, r.returned].map(|n| n.to_string());
-        let texts = [&r.day, &r.marketplace, &r.sku, &r.currency, &r.revenue, &r.cost, &r.fees, &r.profit];
-        let [day, marketplace, sku, currency, revenue, cost, fees, profit] = texts.map(|text| text.as_deref().unwrap_or(""));
-        out += &csv::line([day, marketplace, sku, currency, &units, revenue, cost, fees, profit, &orders, &cancelled, &returned]);
-    }
-    out
 }
 
 fn ratio(part: i64, whole: i64) -> Option<f64> {

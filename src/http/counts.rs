@@ -1,4 +1,4 @@
-//! Counting the shelf: a list of counts as JSON, or the same as a CSV file. All of it or none of it.
+//! Counting the shelf: a list of counts as JSON or CSV, in one transaction, which tells what each of them did; or a table of any length.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -7,20 +7,26 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::auth::{Role, require};
-use super::described::Looked;
+use super::csv_read::Reader;
+use super::described::{Looked, Written};
 use super::extract::{NoParams, Operator, Params, Raw, parse};
+use super::import::{Emptied, ImportDone, ImportParams, Record, Table, Verdicts};
 use super::problem::{FieldError, Problem};
 use super::write::{Write, write};
-use super::{csv, csv_read, import};
+use super::{csv, import};
 use crate::ask;
 use crate::context::Context;
+use crate::db::DbError;
 use crate::db::inventory::{self, LevelRow};
 use crate::db::products::{self, ProductRow};
 use crate::domain::ids::LocationId;
-use crate::domain::quantity::Quantity;
+use crate::domain::quantity::{QUANTITY_MAX, Quantity};
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
 use crate::pipeline::counts::{Count, Counted, PostCounts};
+use crate::pipeline::import::Kind;
+use crate::pipeline::import::counts::CompareCounts;
+use crate::pipeline::import::products::FaultText;
 
 /// Counts in one request: they are one transaction, and the writer does nothing else meanwhile.
 const COUNTS_MAX: usize = 2_000;
@@ -66,7 +72,8 @@ pub(super) struct CountParams {
 
 #[utoipa::path(post, path = "/v1/admin/counts", tag = "stock", params(CountParams), security(("token" = [])),
     request_body(content((CountList = "application/json"), (String = "text/csv")),
-        description = "`{\"counts\":[…]}`, or CSV with the columns sku, location, count, counted_at, includes_open_orders"),
+        description = "`{\"counts\":[…]}`, or CSV with the columns sku, location, count, counted_at, includes_open_orders, expected_version. \
+            At most 2000: more come in at `/v1/admin/counts/import`"),
     responses((status = 200, description = "what each count found and did", body = Object), (status = 400, description = "no JSON"),
         (status = 401, description = "no token"), (status = 403, description = "another role"), (status = 408, description = "too slow"),
         (status = 409, description = "the stock changed meanwhile, or many products would have none: look, and confirm; nothing was counted"), (status = 413, description = "too large"),
@@ -81,7 +88,7 @@ pub(super) async fn post(
     let caller = require(&request, &ctx, Role::Operator).await?;
     let table = body.is("text/csv");
     let (counts, lines, dry_run, confirm) = if table {
-        let (counts, lines) = from_csv(&body.bytes)?;
+        let (counts, lines) = from_csv(&body.bytes, caller.role, ctx.kit.clock.now())?;
         (counts, lines, params.0.dry_run, params.0.confirm)
     } else if body.is("application/json") {
         let list: CountList = parse(&body.bytes)?;
@@ -96,7 +103,7 @@ pub(super) async fn post(
     {
         return Err(question.into());
     }
-    let command = PostCounts { counts, reason: "cycle_count", dry_run, actor: caller.actor.clone() };
+    let command = PostCounts { counts, dry_run, actor: caller.actor.clone() };
     let show = |done: Vec<Counted>| (StatusCode::OK, json!({ "dry_run": false, "counts": done }));
     let done = if dry_run {
         let counted = ctx.writer.run(command).await.map_err(Problem::from);
@@ -171,30 +178,25 @@ const PAGE: i64 = 500;
         below 0", content_type = "text/csv"), Looked))]
 pub(super) async fn export(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let mut writer = csv::Writer::begin(&ctx, &COLUMNS);
-    let body = writer.body();
-    let workers = ctx.workers.clone();
-    type Found = (Vec<ProductRow>, Vec<LevelRow>, Vec<(LocationId, String)>);
-    workers.start(async move {
-        let mut after = String::new();
-        loop {
-            let found = ask!(ctx, Found, [after: String = after.clone()] |conn| {
-                let rows = products::page(conn, &after, PAGE).await?;
-                let levels = inventory::list(conn, rows.iter().map(|row| row.id)).await?;
-                Ok((rows, levels, products::locations(conn).await?))
-            });
-            let (rows, levels, places) = match found {
-                Ok(found) => found,
-                Err(error) => return writer.break_off(&error).await,
-            };
-            let Some(last) = rows.last() else { return };
-            after = last.sku.to_string();
-            if !writer.write(shelves(&rows, &levels, &places)).await {
-                return;
-            }
-        }
-    });
-    Ok(csv::response("counts", body))
+    Ok(csv::answer(&ctx, "counts", &COLUMNS, Shelves { after: String::new() }))
+}
+
+struct Shelves {
+    after: String,
+}
+
+impl csv::Pieces for Shelves {
+    async fn next(&mut self, ctx: &Context) -> Result<Option<String>, DbError> {
+        type Found = (Vec<ProductRow>, Vec<LevelRow>, Vec<(LocationId, String)>);
+        let (rows, levels, places) = ask!(ctx, Found, [after: String = self.after.clone()] |conn| {
+            let rows = products::page(conn, &after, PAGE).await?;
+            let levels = inventory::list(conn, rows.iter().map(|row| row.id)).await?;
+            Ok((rows, levels, products::locations(conn).await?))
+        })?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.after = last.sku.to_string();
+        Ok(Some(shelves(&rows, &levels, &places)))
+    }
 }
 
 /// A line per shelf, in the order of the products.
@@ -212,78 +214,104 @@ fn shelves(rows: &[ProductRow], levels: &[LevelRow], places: &[(LocationId, Stri
 
 const COLUMNS: [&str; 6] = ["sku", "location", "count", "counted_at", "includes_open_orders", "expected_version"];
 
+struct Shelf;
+
+impl Table for Shelf {
+    type Cells = Count;
+    type Sum = Emptied;
+    const KIND: Kind = Kind::Counts;
+    const COLUMNS: &'static [&'static str] = &COLUMNS;
+    const NEEDED: &'static [&'static str] = &["sku", "count"];
+    const KEY: &'static str = "sku";
+
+    fn read(record: &Record<'_>) -> Result<Count, Vec<FaultText>> {
+        let mut faults: Vec<FaultText> = Vec::new();
+        let sku = Sku::parse(record.get("sku").unwrap_or("")).map_err(|error| faults.push(("sku", error.to_string()))).ok();
+        let mut whole = |column, max| record.whole(column, max).map_err(|fault| faults.push(fault)).ok().flatten();
+        let (count, expected_version) = (whole("count", QUANTITY_MAX), whole("expected_version", i64::MAX));
+        if record.get("count").is_none() {
+            faults.push(("count", "is missing".into()));
+        }
+        let counted_at = match record.get("counted_at").map(Timestamp::parse_rfc3339) {
+            None => record.now,
+            Some(Some(at)) => at,
+            Some(None) => {
+                faults.push(("counted_at", "is not a time with zone, like 2026-01-09T10:30:00Z".into()));
+                record.now
+            }
+        };
+        let includes_open_orders = match record.get("includes_open_orders") {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => {
+                faults.push(("includes_open_orders", "must be true or false".into()));
+                true
+            }
+        };
+        let location = record.get("location").unwrap_or("main").to_owned();
+        let count = count.and_then(|count| Quantity::parse(count).ok());
+        match (sku, count, faults.is_empty()) {
+            (Some(sku), Some(count), true) => {
+                Ok(Count { sku, location, count, counted_at: Some(counted_at), includes_open_orders, expected_version })
+            }
+            _ => Err(faults),
+        }
+    }
+
+    fn key(count: &Count) -> String {
+        format!("{}\n{}", count.sku, count.location)
+    }
+
+    async fn compare(ctx: &Context, rows: Vec<Count>, sum: &mut Emptied) -> Result<Verdicts, Problem> {
+        let compared = ctx.ask(CompareCounts { rows, now: ctx.kit.clock.now() }).await?;
+        compared.emptied.iter().for_each(|sku| sum.add(sku));
+        Ok(compared.verdicts)
+    }
+
+    async fn question(ctx: &Context, sum: Emptied, digest: &[u8; 32]) -> Result<Option<import::Question>, Problem> {
+        import::empties(ctx, sum.count(), digest).await
+    }
+}
+
+#[utoipa::path(post, path = "/v1/admin/counts/import", tag = "stock", params(ImportParams), security(("token" = []), ("session" = [])),
+    request_body(content((String = "text/csv")), description = "a first line with columns (sku, location, count, counted_at, \
+        includes_open_orders, expected_version), then a line per shelf. It was counted at `counted_at`, else when its line comes in: what \
+        moves later is replayed on it"),
+    responses((status = 200, description = "all of it is done, or what a dry run would do", body = ImportDone),
+        (status = 409, description = "it would empty many products: look, and send it again with `confirm`"), Written))]
+pub(super) async fn import_counts(
+    request: HttpRequest,
+    params: Params<ImportParams>,
+    body: web::Payload,
+    ctx: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
+    import::take::<Shelf>(&request, &ctx, params.0, body).await
+}
+
 /// The counts of a file, and the line each stands on.
-fn from_csv(bytes: &[u8]) -> Result<(Vec<Count>, Vec<usize>), Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Problem::field("/", "is not UTF-8"))?;
-    let rows = csv::rows(text).map_err(|line| Problem::field(format!("line {line}"), "the quotes are not closed"))?;
+fn from_csv(bytes: &[u8], role: Role, now: Timestamp) -> Result<(Vec<Count>, Vec<usize>), Problem> {
+    let (mut reader, mut rows) = (Reader::default(), Vec::new());
+    reader.push(bytes, &mut rows).and_then(|()| reader.finish(&mut rows)).map_err(import::broken)?;
     let mut rows = rows.into_iter();
-    let (_, head) = rows.next().ok_or_else(|| Problem::field("/", "is empty"))?;
-    let head: Vec<String> = head.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
-    let mut errors: Vec<FieldError> = Vec::new();
-    for (n, name) in head.iter().enumerate() {
-        if !COLUMNS.contains(&name.as_str()) || head[..n].contains(name) {
-            errors.push(FieldError::new("line 1", format!("column {name:?} is not one of {}, each once", COLUMNS.join(", "))));
-        }
-    }
-    for needed in ["sku", "count"] {
-        if !head.iter().any(|name| name == needed) {
-            errors.push(FieldError::new("line 1", format!("has no column {needed}")));
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
-    let (mut counts, mut lines) = (Vec::new(), Vec::new());
+    let (_, head) = rows.next().ok_or_else(import::empty)?;
+    let columns = import::columns::<Shelf>(&head)?;
+    let (mut counts, mut lines, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (line, cells) in rows {
-        let cells: Vec<String> = cells.into_iter().map(csv_read::plain).collect();
-        if cells.len() != head.len() {
-            errors.push(FieldError::new(format!("line {line}"), format!("has {} cells, not {}", cells.len(), head.len())));
-            continue;
-        }
-        let cell = |name: &str| head.iter().position(|known| known == name).map(|n| cells[n].as_str()).filter(|c| !c.is_empty());
-        if let Some(count) = csv_count(line, cell, &mut errors) {
-            counts.push(count);
-            lines.push(line);
+        let record = Record::of(&columns, &cells, role, now).map_err(|why| vec![("", why)]);
+        match record.and_then(|record| Shelf::read(&record)) {
+            Ok(count) => {
+                counts.push(count);
+                lines.push(line);
+            }
+            Err(faults) => errors.extend(faults.into_iter().map(|(column, why)| {
+                let place = if column.is_empty() { format!("line {line}") } else { format!("line {line}: {column}") };
+                FieldError::new(place, why)
+            })),
         }
     }
     if (counts.is_empty() || counts.len() > COUNTS_MAX) && errors.is_empty() {
-        errors.push(FieldError::new("/", format!("must hold 1 to {COUNTS_MAX} counts")));
+        let why = format!("must hold 1 to {COUNTS_MAX} counts; POST /v1/admin/counts/import takes more");
+        errors.push(FieldError::new("/", why));
     }
     if errors.is_empty() { Ok((counts, lines)) } else { Err(Problem::invalid(errors)) }
-}
-
-fn csv_count<'c>(line: usize, cell: impl Fn(&str) -> Option<&'c str>, errors: &mut Vec<FieldError>) -> Option<Count> {
-    let before = errors.len();
-    let mut wrong = |column: &str, why: String| errors.push(FieldError::new(format!("line {line}: {column}"), why));
-    let sku = Sku::parse(cell("sku").unwrap_or("")).map_err(|e| wrong("sku", e.to_string())).ok();
-    let number = |text: Option<&str>| text.map(|text| text.trim().parse::<i64>().map_err(|_| "is not a whole number".to_owned()));
-    let count = match number(cell("count")) {
-        None => Err("is missing".to_owned()),
-        Some(read) => read.and_then(|n| Quantity::parse(n).map_err(|e| e.to_string())),
-    };
-    let count = count.map_err(|why| wrong("count", why)).ok();
-    let expected_version = number(cell("expected_version")).transpose().unwrap_or_else(|why| {
-        wrong("expected_version", why);
-        None
-    });
-    let counted_at = cell("counted_at").and_then(|text| {
-        let at = Timestamp::parse_rfc3339(text);
-        if at.is_none() {
-            wrong("counted_at", "is not a time with zone, like 2026-01-09T10:30:00Z".into());
-        }
-        at
-    });
-    let includes_open_orders = match cell("includes_open_orders") {
-        None | Some("true") => true,
-        Some("false") => false,
-        Some(_) => {
-            wrong("includes_open_orders", "must be true or false".into());
-            true
-        }
-    };
-    let location = cell("location").unwrap_or("main").to_owned();
-    if errors.len() > before {
-        return None;
-    }
-    Some(Count { sku: sku?, location, count: count?, counted_at, includes_open_orders, expected_version })
 }

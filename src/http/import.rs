@@ -19,11 +19,13 @@ use super::csv_read::{Broken, Reader, Row};
 use super::extract::refuse_encoding;
 use super::problem::Problem;
 use super::request_id;
+use super::write::{key, key_reused};
 use crate::ask;
 use crate::context::Context;
 use crate::db::imports::{self, Counts};
+use crate::domain::time::Timestamp;
 use crate::pipeline::import::products::{FaultText, Verdict};
-use crate::pipeline::import::{Accept, ApplyNext, Discard, ImportError, Kind, STRETCH, Stage};
+use crate::pipeline::import::{Accept, ApplyNext, Discard, ImportError, Kind, STRETCH, Stage, WasAccepted};
 
 /// Errors shown; all of them are counted.
 const ERRORS_SHOWN: usize = 50;
@@ -69,9 +71,19 @@ pub(super) struct Record<'a> {
     cells: &'a [String],
     /// Of whoever sent the table.
     pub role: Role,
+    /// When the row came.
+    pub now: Timestamp,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// A row that has as many cells as there are columns; else what is wrong with it.
+    pub fn of(columns: &'a [String], cells: &'a [String], role: Role, now: Timestamp) -> Result<Self, String> {
+        if cells.len() == columns.len() {
+            return Ok(Self { columns, cells, role, now });
+        }
+        Err(format!("has {} cells, the first line names {} columns", cells.len(), columns.len()))
+    }
+
     pub fn has(&self, column: &str) -> bool {
         self.columns.iter().any(|name| name == column)
     }
@@ -209,9 +221,8 @@ pub(super) async fn take<T: Table>(
         Ok(digest) => import.decide(request, digest, params.confirm.as_deref()).await,
         Err(problem) => Err(problem),
     };
-    if done.is_err() || import.dry_run {
-        import.discard().await;
-    }
+    // Whatever was kept and not accepted.
+    import.discard().await;
     done
 }
 
@@ -245,7 +256,7 @@ impl<T: Table> Import<'_, T> {
             self.row(row).await?;
         }
         if self.columns.is_empty() {
-            return Err(header_problem("the table is empty: its first line names the columns".into()));
+            return Err(empty());
         }
         self.flush().await?;
         Ok(digest.finalize().into())
@@ -253,19 +264,16 @@ impl<T: Table> Import<'_, T> {
 
     async fn row(&mut self, (line, cells): Row) -> Result<(), Problem> {
         if self.columns.is_empty() {
-            return self.header(cells);
+            self.columns = columns::<T>(&cells)?;
+            return Ok(());
         }
         self.rows += 1;
         let max = self.ctx.settings.import.rows_max;
         if self.rows > max {
             return Err(too_large(format!("a table may have {max} rows")));
         }
-        if cells.len() != self.columns.len() {
-            let message = format!("has {} cells, the first line names {} columns", cells.len(), self.columns.len());
-            return Err(broken_with(line, "csv-syntax", &message));
-        }
-        let read = T::read(&Record { columns: &self.columns, cells: &cells, role: self.caller.role });
-        match read {
+        let record = Record::of(&self.columns, &cells, self.caller.role, self.ctx.kit.clock.now());
+        match T::read(&record.map_err(|message| broken_with(line, "csv-syntax", &message))?) {
             Err(faults) => faults.into_iter().for_each(|(field, message)| self.error(line, field, message)),
             Ok(row) => {
                 let digest = Sha256::digest(T::key(&row).as_bytes());
@@ -280,25 +288,10 @@ impl<T: Table> Import<'_, T> {
         if self.waiting.len() >= STRETCH { self.flush().await } else { Ok(()) }
     }
 
-    fn header(&mut self, cells: Vec<String>) -> Result<(), Problem> {
-        let cells: Vec<String> = cells.iter().map(|cell| cell.trim().to_owned()).collect();
-        if let Some(unknown) = cells.iter().find(|cell| !T::COLUMNS.contains(&cell.as_str())) {
-            return Err(header_problem(format!("there is no column {unknown:?}; there are {}", T::COLUMNS.join(", "))));
-        }
-        if let Some(twice) = cells.iter().enumerate().find(|(n, cell)| cells[..*n].contains(cell)) {
-            return Err(header_problem(format!("the column {:?} stands twice", twice.1)));
-        }
-        if let Some(missing) = T::NEEDED.iter().find(|needed| !cells.iter().any(|cell| cell == *needed)) {
-            return Err(header_problem(format!("the column {missing:?} is missing")));
-        }
-        self.columns = cells;
-        Ok(())
-    }
-
     fn error(&mut self, line: usize, field: &str, message: String) {
         self.error_count += 1;
         if self.errors.len() < ERRORS_SHOWN {
-            self.errors.push(RowError { line, field: field.to_owned(), message });
+            self.errors.push(RowError { line, field: field.to_owned(), message: short(message) });
         }
     }
 
@@ -337,6 +330,12 @@ impl<T: Table> Import<'_, T> {
 
     /// All of it is known: refuse it, ask, or do it.
     async fn decide(&mut self, request: &HttpRequest, digest: [u8; 32], confirm: Option<&str>) -> Result<HttpResponse, Problem> {
+        let key = if self.dry_run { None } else { key(self.caller, request, digest)? };
+        if let Some(key) = &key
+            && let Some(id) = self.ctx.ask(WasAccepted(key.clone())).await??
+        {
+            return self.finish(id, true).await;
+        }
         // Some are seen when a row is read, others when it is compared.
         self.errors.sort_by_key(|error| error.line);
         if self.error_count > 0 && !self.dry_run {
@@ -363,8 +362,15 @@ impl<T: Table> Import<'_, T> {
         }
         let Some(id) = self.id.take() else { return Ok(HttpResponse::Ok().json(self.shown(Counts::default()))) };
         let (actor, action, rows) = (self.caller.actor.clone(), T::KIND.action(), self.rows);
-        let accept = Accept { id, actor, action, rows, request_id: request_id(request) };
-        self.ctx.writer.run_patiently(accept).await?;
+        let accept = Accept { id, actor, action, rows, request_id: request_id(request), key };
+        let accepted = self.ctx.writer.run_patiently(accept).await?;
+        self.finish(accepted, accepted != id).await
+    }
+
+    /// Applies what was accepted, to its end.
+    async fn finish(&mut self, id: Uuid, again: bool) -> Result<HttpResponse, Problem> {
+        // It was good then: what it did itself may keep it from being so now.
+        (self.error_count, self.errors) = (0, Vec::new());
         let writer = self.ctx.writer.clone();
         // Whoever sent it may go away; it is done all the same.
         let applied = self.ctx.workers.finish(async move {
@@ -375,7 +381,13 @@ impl<T: Table> Import<'_, T> {
             }
         });
         match applied.await {
-            Some(Ok(counts)) => Ok(HttpResponse::Ok().json(self.shown(counts))),
+            Some(Ok(counts)) => {
+                let mut answer = HttpResponse::Ok();
+                if again {
+                    answer.insert_header(("idempotency-replayed", "true"));
+                }
+                Ok(answer.json(self.shown(counts)))
+            }
             Some(Err(error)) => Err(error.into()),
             None => Err(Problem::unavailable("shutting-down", "accepted; it goes on at the next start")),
         }
@@ -393,6 +405,26 @@ impl<T: Table> Import<'_, T> {
             dry_run: self.dry_run,
         }
     }
+}
+
+/// The columns that the first line names.
+pub(super) fn columns<T: Table>(cells: &[String]) -> Result<Vec<String>, Problem> {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.trim().to_ascii_lowercase()).collect();
+    if let Some(unknown) = cells.iter().find(|cell| !T::COLUMNS.contains(&cell.as_str())) {
+        return Err(header_problem(format!("there is no column {unknown:?}; there are {}", T::COLUMNS.join(", "))));
+    }
+    if let Some(twice) = cells.iter().enumerate().find(|(n, cell)| cells[..*n].contains(cell)) {
+        return Err(header_problem(format!("the column {:?} stands twice", twice.1)));
+    }
+    if let Some(missing) = T::NEEDED.iter().find(|needed| !cells.iter().any(|cell| cell == *needed)) {
+        return Err(header_problem(format!("the column {missing:?} is missing")));
+    }
+    Ok(cells)
+}
+
+/// The table has not even a first line.
+pub(super) fn empty() -> Problem {
+    header_problem("the table is empty: its first line names the columns".into())
 }
 
 /// Whether emptying so many products has to be confirmed: of this very change, so that the token confirms no other.
@@ -413,16 +445,27 @@ pub(super) async fn empties(ctx: &Context, emptied: i64, digest: &[u8; 32]) -> R
     }))
 }
 
+/// Characters that are told of one mistake: it may quote a cell, and cells may be large.
+const MESSAGE_MAX: usize = 400;
+
+fn short(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 fn too_large(detail: String) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Too large", detail)
 }
 
 fn header_problem(detail: String) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "csv-header", "The table cannot be read", detail)
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "csv-header", "The table cannot be read", short(detail))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
-fn broken(broken: Broken) -> Problem {
+pub(super) fn broken(broken: Broken) -> Problem {
     broken_with(broken.line, broken.code, broken.message)
 }
 
@@ -437,6 +480,7 @@ impl From<ImportError> for Problem {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Unknown => Self::not_found("unknown-import", "there is no such import"),
+            ImportError::KeyReused => key_reused(),
             ImportError::Database(error) => error.into(),
         }
     }

@@ -10,7 +10,7 @@ use super::described::Written;
 use super::extract::{Body, Operator, if_match};
 use super::login::id;
 use super::problem::{FieldError, Problem};
-use super::shapes::{ListingShape, MoneyShape, text};
+use super::shapes::{ListingShape, MoneyShape, refs, text};
 use super::write::{Write, write};
 use crate::context::Context;
 use crate::db::listings::ListingView;
@@ -65,6 +65,7 @@ pub(super) async fn change(
     if let Some(Some(sku)) = &shape.marketplace_sku {
         errors.extend(text("/marketplace_sku", sku, 256).err());
     }
+    errors.extend(shape.refs.as_ref().and_then(|names| refs("/refs", names).err()));
     let price = shape.price.map(|price| price.and_then(|price| price.parse("/price").map_err(|e| errors.push(e)).ok()));
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));

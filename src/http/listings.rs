@@ -10,7 +10,7 @@ use super::described::Looked;
 use super::extract::{Body, Operator, Params};
 use super::page::{self, Page};
 use super::problem::{FieldError, Problem};
-use super::shapes::{ListingShape, NewListingShape, text};
+use super::shapes::{ListingShape, NewListingShape, refs, text};
 use super::write::{Write, write};
 use crate::ask;
 use crate::context::Context;
@@ -49,6 +49,7 @@ pub(super) async fn create(
     if let Some(Err(error)) = shape.market.as_deref().map(|value| text("/market", value, 64)) {
         errors.push(error);
     }
+    errors.extend(shape.refs.as_ref().and_then(|names| refs("/refs", names).err()));
     let rule = shape.rule.unwrap_or_default();
     errors.extend(rule.validate().into_iter().map(|(field, reason)| FieldError::new(format!("/rule/{field}"), reason)));
     let price = shape.price.as_ref().and_then(|m| m.parse("/price").map_err(|e| errors.push(e)).ok());

@@ -421,7 +421,7 @@ pub(super) async fn archive(
 
 #[utoipa::path(post, path = "/v1/admin/marketplaces/{code}/restore", tag = "marketplaces", params(("code" = String, Path)),
     security(("token" = []), ("session" = [])),
-    responses((status = 200, description = "its listings are worked out anew; once they are, it is active and told all of them", body = MarketplaceDetail),
+    responses((status = 200, description = "its listings are worked out anew; once they are, it is active and told all of them, or paused where it was", body = MarketplaceDetail),
         (status = 404, description = "no such marketplace"),
         (status = 409, description = "the settings file does not declare it any more, or with another adapter; or the own store"), Done))]
 pub(super) async fn restore(

@@ -142,6 +142,7 @@ fn goods(cfg: &mut ServiceConfig) {
         .service(at("/v1/admin/analytics", "GET", [get().to(analytics::show)]))
         .service(at("/v1/admin/locations", "GET, POST", [get().to(places::list), post().to(places::create)]))
         .service(at("/v1/admin/transfers", "POST", [post().to(places::transfer)]))
+        .service(at("/v1/admin/counts/import", "POST", [post().to(counts::import_counts)]))
         .service(at("/v1/admin/counts/export", "GET", [get().to(counts::export)]))
         .service(at("/v1/admin/counts", "POST", [post().to(counts::post)]))
         .service(at("/v1/admin/tasks", "GET", [get().to(tasks::list)]))

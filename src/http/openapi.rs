@@ -26,7 +26,7 @@ use crate::context::Context;
         super::unmapped::map, super::alerts::acknowledge, super::events::list, super::sinks::list, super::sinks::create,
         super::sinks::remove, super::sinks::test, super::dead_letters::list, super::dead_letters::retry,
         super::dead_letters::discard, super::product_change::change, super::places::list, super::places::create,
-        super::places::transfer, super::counts::post, super::counts::export, super::timeline::of_product, super::analytics::show,
+        super::places::transfer, super::counts::post, super::counts::import_counts, super::counts::export, super::timeline::of_product, super::analytics::show,
         super::repair::repair, super::rules::of_hub, super::rules::of_marketplace, super::rules::of_product,
         super::rules::of_listing, super::rules::set_hub, super::rules::set_marketplace, super::rules::set_product,
         super::rules::set_listing, super::rule_tables::import, super::rule_tables::export,

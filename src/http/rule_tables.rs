@@ -16,6 +16,7 @@ use super::shapes::text;
 use super::table::line;
 use crate::ask;
 use crate::context::Context;
+use crate::db::DbError;
 use crate::db::rules::{self, ListingRule};
 use crate::domain::rule::Rule;
 use crate::pipeline::import::Kind;
@@ -184,61 +185,58 @@ pub(super) async fn import(
         the import takes them; what the settings file names is not in it", content_type = "text/csv"), Looked))]
 pub(super) async fn export(request: HttpRequest, _: Params<NoParams>, ctx: web::Data<Context>) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let mut writer = csv::Writer::begin(&ctx, Rules::COLUMNS);
-    let body = writer.body();
-    let workers = ctx.workers.clone();
-    workers.start(async move {
-        if let Err(error) = write_all(&ctx, &writer).await {
-            writer.break_off(&error).await;
-        }
-    });
-    Ok(csv::response("rules", body))
+    Ok(csv::answer(&ctx, "rules", Rules::COLUMNS, RuleRows::Broad))
 }
 
-type Broad = (String, Vec<(String, String)>);
+/// Which rules come next: the broadest first, as they are inherited.
+enum RuleRows {
+    Broad,
+    /// Of products after a SKU.
+    Products(String),
+    /// Of listings after an id.
+    Listings(Uuid),
+}
 
-/// The broadest first, as they are inherited.
-async fn write_all(ctx: &Context, writer: &csv::Writer) -> Result<(), crate::db::DbError> {
-    let (hub, marketplaces) =
-        ask!(ctx, Broad, [] | conn | Ok((rules::hub_rule(conn).await?, rules::marketplaces_by_code(conn).await?)))?;
-    let mut lines = shown(&hub, json!({"scope": "hub"}))?;
-    for (code, rule) in marketplaces {
-        lines += &shown(&rule, json!({"scope": "marketplace", "marketplace": code}))?;
-    }
-    if !writer.write(lines).await {
-        return Ok(());
-    }
-    let mut after = String::new();
-    loop {
-        let rows = ask!(ctx, Vec<(String, String)>, [after: String = after.clone()] | conn |
-            rules::products_page(conn, &after, PAGE).await)?;
-        let Some((last, _)) = rows.last() else { break };
-        after.clone_from(last);
-        let lines = rows.iter().map(|(sku, rule)| shown(rule, json!({"scope": "product", "sku": sku})));
-        if !writer.write(lines.collect::<Result<_, _>>()?).await {
-            return Ok(());
-        }
-    }
-    let mut after = Uuid::nil();
-    loop {
-        let rows = ask!(ctx, Vec<ListingRule>, [after: Uuid = after] | conn | rules::listings_page(conn, after, PAGE).await)?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        after = last.id;
-        let lines = rows.iter().map(|row| {
-            let names = json!({"scope": "listing", "marketplace": row.marketplace, "sku": row.sku,
-                "marketplace_product_id": row.marketplace_product_id, "market": row.market});
-            shown(&row.rule, names)
-        });
-        if !writer.write(lines.collect::<Result<_, _>>()?).await {
-            return Ok(());
+impl csv::Pieces for RuleRows {
+    async fn next(&mut self, ctx: &Context) -> Result<Option<String>, DbError> {
+        match self {
+            Self::Broad => {
+                type Broad = (String, Vec<(String, String)>);
+                let (hub, marketplaces) =
+                    ask!(ctx, Broad, [] | conn | Ok((rules::hub_rule(conn).await?, rules::marketplaces_by_code(conn).await?)))?;
+                let mut lines = shown(&hub, json!({"scope": "hub"}))?;
+                for (code, rule) in marketplaces {
+                    lines += &shown(&rule, json!({"scope": "marketplace", "marketplace": code}))?;
+                }
+                *self = Self::Products(String::new());
+                Ok(Some(lines))
+            }
+            Self::Products(after) => {
+                let rows = ask!(ctx, Vec<(String, String)>, [after: String = after.clone()] | conn |
+                    rules::products_page(conn, &after, PAGE).await)?;
+                *self = rows.last().map_or(Self::Listings(Uuid::nil()), |(last, _)| Self::Products(last.clone()));
+                let lines = rows.iter().map(|(sku, rule)| shown(rule, json!({"scope": "product", "sku": sku})));
+                lines.collect::<Result<_, _>>().map(Some)
+            }
+            Self::Listings(after) => {
+                let rows =
+                    ask!(ctx, Vec<ListingRule>, [after: Uuid = *after] | conn | rules::listings_page(conn, after, PAGE).await)?;
+                let Some(last) = rows.last() else { return Ok(None) };
+                *after = last.id;
+                let lines = rows.iter().map(|row| {
+                    let names = json!({"scope": "listing", "marketplace": row.marketplace, "sku": row.sku,
+                        "marketplace_product_id": row.marketplace_product_id, "market": row.market});
+                    shown(&row.rule, names)
+                });
+                lines.collect::<Result<_, _>>().map(Some)
+            }
         }
     }
 }
 
 /// One line: whose rule it is, and what it says.
-fn shown(rule: &str, mut names: Value) -> Result<String, crate::db::DbError> {
-    let said: Map<String, Value> =
-        serde_json::from_str(rule).map_err(|_| crate::db::DbError::inconsistent("rules", "rule", rule))?;
+fn shown(rule: &str, mut names: Value) -> Result<String, DbError> {
+    let said: Map<String, Value> = serde_json::from_str(rule).map_err(|_| DbError::inconsistent("rules", "rule", rule))?;
     for (key, value) in said {
         names[key] = value;
     }

@@ -1,6 +1,7 @@
 //! The shapes of our own API, as outside tools rely on them. Requests refuse unknown fields; answers name what they hold.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::problem::{FieldError, Problem};
@@ -339,6 +340,26 @@ pub fn text(field: &str, value: &str, max: usize) -> Result<(), FieldError> {
         return Err(FieldError::new(field, format!("must have 1 to {max} characters, none of them control characters")));
     }
     Ok(())
+}
+
+/// Names that a marketplace gives a listing, at most.
+const REFS_MAX: usize = 50;
+
+/// What a marketplace calls a listing: texts that orders are looked up by, in an index, which takes no endless ones.
+pub fn refs(field: &str, refs: &Map<String, Value>) -> Result<(), FieldError> {
+    fn good(value: &Value) -> bool {
+        match value {
+            Value::String(said) => said.is_empty() || text("", said, 256).is_ok(),
+            Value::Array(items) => items.iter().all(good),
+            Value::Object(members) => members.iter().all(|(name, value)| text("", name, 64).is_ok() && good(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        }
+    }
+    if refs.len() <= REFS_MAX && refs.iter().all(|(name, value)| text("", name, 64).is_ok() && good(value)) {
+        return Ok(());
+    }
+    let why = "must be at most 50 names of up to 64 characters, with texts of up to 256, none of them control characters";
+    Err(FieldError::new(field, why))
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -5,10 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::csv;
@@ -97,7 +95,8 @@ pub(super) async fn answer<S: Source>(
 ) -> Result<HttpResponse, Problem> {
     let source = Arc::new(source);
     if csv::is_wanted(request) {
-        return Ok(stream(ctx, source, window));
+        let rows = Rows { source, ids: Some(window.ids), left: window.limit.unwrap_or(i64::MAX) };
+        return Ok(csv::answer(ctx, S::NAME, S::COLUMNS, rows));
     }
     let limit = page::limit(window.limit)?;
     let look_rows = ctx.settings.lists.look_rows;
@@ -105,37 +104,27 @@ pub(super) async fn answer<S: Source>(
     Ok(HttpResponse::Ok().json(Page::new(rows, limit, S::id, S::shape).stopped_at(reach)))
 }
 
-fn stream<S: Source>(ctx: &web::Data<Context>, source: Arc<S>, window: Window) -> HttpResponse {
-    let mut writer = csv::Writer::begin(ctx, S::COLUMNS);
-    let ctx = ctx.clone();
-    let body = writer.body();
-    let workers = ctx.workers.clone();
-    workers.start(async move {
-        let (mut ids, mut left) = (window.ids, window.limit.unwrap_or(i64::MAX));
-        while left > 0 {
-            let limit = LIMIT_MAX.min(left);
-            let look_rows = ctx.settings.lists.look_rows;
-            let Found { rows, reach } = match ctx.ask(NextPage { source: source.clone(), ids, limit, look_rows }).await {
-                Ok(found) => found,
-                Err(error) => return writer.break_off(&error).await,
-            };
-            let full = rows.len() as i64 == limit;
-            let last = if full { rows.last().map(S::id) } else { reach };
-            left -= rows.len() as i64;
-            let mut text = String::new();
-            for row in rows {
-                for record in S::records(&S::shape(row)) {
-                    text.push_str(&line(S::COLUMNS, &record));
-                }
-            }
-            if !writer.write(text).await {
-                return;
-            }
-            let Some(last) = last else { return };
-            ids.before = last;
-        }
-    });
-    csv::response(S::NAME, body)
+/// All rows of a window, page by page.
+struct Rows<S: Source> {
+    source: Arc<S>,
+    /// What is still to come; `None`: nothing.
+    ids: Option<Ids>,
+    left: i64,
+}
+
+impl<S: Source> csv::Pieces for Rows<S> {
+    async fn next(&mut self, ctx: &Context) -> Result<Option<String>, DbError> {
+        let Some(ids) = self.ids.filter(|_| self.left > 0) else { return Ok(None) };
+        let limit = LIMIT_MAX.min(self.left);
+        let look_rows = ctx.settings.lists.look_rows;
+        let Found { rows, reach } = ctx.ask(NextPage { source: self.source.clone(), ids, limit, look_rows }).await?;
+        let full = rows.len() as i64 == limit;
+        let last = if full { rows.last().map(S::id) } else { reach };
+        self.ids = last.map(|last| Ids { before: last, ..ids });
+        self.left -= rows.len() as i64;
+        let records = rows.into_iter().flat_map(|row| S::records(&S::shape(row)));
+        Ok(Some(records.map(|record| line(S::COLUMNS, &record)).collect()))
+    }
 }
 
 /// A record by its columns; what holds more than a value is written as JSON.
@@ -150,9 +139,6 @@ pub fn line(columns: &[&str], record: &Value) -> String {
         .collect();
     csv::line(cells.iter().map(String::as_str))
 }
-
-/// Bytes on their way to whoever reads a table.
-pub type Body = mpsc::Receiver<Result<Bytes, std::io::Error>>;
 
 /// Query parameters of a list: its own, and those every list has.
 macro_rules! list_params {

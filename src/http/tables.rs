@@ -12,14 +12,15 @@ use super::described::{Looked, Written};
 use super::extract::{NoParams, Params};
 use super::import::{self, Emptied, ImportDone, ImportParams, Question, Record, Table, Verdicts, take};
 use super::problem::Problem;
-use super::shapes::text;
+use super::shapes::{self, text};
 use super::table::line;
 use crate::ask;
 use crate::context::Context;
+use crate::db::DbError;
 use crate::db::inventory::{self, LevelRow};
 use crate::db::listings::{self, ComponentRow, ExportRow};
 use crate::db::products::{self, ProductRow};
-use crate::domain::ids::ProductId;
+use crate::domain::ids::{LocationId, ProductId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::quantity::QUANTITY_MAX;
 use crate::domain::sku::Sku;
@@ -124,34 +125,31 @@ pub(super) async fn export_products(
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
     let store = ctx.kit.registry.by_code(STORE).ok_or_else(|| Problem::unavailable("starting", "the hub is starting"))?;
-    let main = store.locations.first().copied();
-    let mut writer = csv::Writer::begin(&ctx, Products::COLUMNS);
-    let body = writer.body();
-    let workers = ctx.workers.clone();
-    type Found = (Vec<ProductRow>, Vec<LevelRow>);
-    workers.start(async move {
-        let mut after = String::new();
-        loop {
-            let found = ask!(ctx, Found, [after: String = after.clone()] |conn| {
-                let rows = products::page(conn, &after, PAGE).await?;
-                let levels = inventory::list(conn, rows.iter().map(|row| row.id)).await?;
-                Ok((rows, levels))
-            });
-            let (rows, levels) = match found {
-                Ok(found) => found,
-                Err(error) => return writer.break_off(&error).await,
-            };
-            let Some(last) = rows.last() else { return };
-            after = last.sku.to_string();
-            let at_main = levels.iter().filter(|level| Some(level.location_id) == main);
-            let stock: HashMap<ProductId, i64> = at_main.map(|level| (level.product_id, level.on_hand)).collect();
-            let lines = rows.iter().map(|row| line(Products::COLUMNS, &product(row, stock.get(&row.id).copied().unwrap_or(0))));
-            if !writer.write(lines.collect()).await {
-                return;
-            }
-        }
-    });
-    Ok(csv::response("products", body))
+    let rows = ProductRows { main: store.locations.first().copied(), after: String::new() };
+    Ok(csv::answer(&ctx, "products", Products::COLUMNS, rows))
+}
+
+struct ProductRows {
+    /// Where their stock is counted.
+    main: Option<LocationId>,
+    after: String,
+}
+
+impl csv::Pieces for ProductRows {
+    async fn next(&mut self, ctx: &Context) -> Result<Option<String>, DbError> {
+        type Found = (Vec<ProductRow>, Vec<LevelRow>);
+        let (rows, levels) = ask!(ctx, Found, [after: String = self.after.clone()] |conn| {
+            let rows = products::page(conn, &after, PAGE).await?;
+            let levels = inventory::list(conn, rows.iter().map(|row| row.id)).await?;
+            Ok((rows, levels))
+        })?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.after = last.sku.to_string();
+        let at_main = levels.iter().filter(|level| Some(level.location_id) == self.main);
+        let stock: HashMap<ProductId, i64> = at_main.map(|level| (level.product_id, level.on_hand)).collect();
+        let lines = rows.iter().map(|row| line(Products::COLUMNS, &product(row, stock.get(&row.id).copied().unwrap_or(0))));
+        Ok(Some(lines.collect()))
+    }
 }
 
 fn amount(minor: Option<i64>, currency: Option<&str>) -> Option<String> {
@@ -204,7 +202,10 @@ impl Table for Listings {
                 faults.push(("refs", format!("must be a JSON object: {error}")));
                 None
             }
-            Some(Ok(refs)) => Some(refs),
+            Some(Ok(names)) => {
+                faults.extend(shapes::refs("refs", &names).err().map(|error| ("refs", error.message)));
+                Some(names)
+            }
             None => None,
         };
         let state = record.owned("state");
@@ -298,33 +299,27 @@ pub(super) async fn export_listings(
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
-    let mut writer = csv::Writer::begin(&ctx, Listings::COLUMNS);
-    let body = writer.body();
-    let workers = ctx.workers.clone();
-    type Found = (Vec<ExportRow>, Vec<ComponentRow>, Vec<ProductRow>);
-    workers.start(async move {
-        let mut after = Uuid::nil();
-        loop {
-            let found = ask!(ctx, Found, [after: Uuid = after] |conn| {
-                let rows = listings::export(conn, after, PAGE).await?;
-                let parts = listings::components(conn, rows.iter().map(|row| row.id)).await?;
-                let named = products::list_by_id(conn, parts.iter().map(|part| part.product_id)).await?;
-                Ok((rows, parts, named))
-            });
-            let (rows, parts, named) = match found {
-                Ok(found) => found,
-                Err(error) => return writer.break_off(&error).await,
-            };
-            let Some(last) = rows.last() else { return };
-            after = last.id.uuid();
-            let names: HashMap<ProductId, Sku> = named.into_iter().map(|row| (row.id, row.sku)).collect();
-            let lines = rows.iter().map(|row| line(Listings::COLUMNS, &listing(row, &parts, &names)));
-            if !writer.write(lines.collect()).await {
-                return;
-            }
-        }
-    });
-    Ok(csv::response("listings", body))
+    Ok(csv::answer(&ctx, "listings", Listings::COLUMNS, ListingRows { after: Uuid::nil() }))
+}
+
+struct ListingRows {
+    after: Uuid,
+}
+
+impl csv::Pieces for ListingRows {
+    async fn next(&mut self, ctx: &Context) -> Result<Option<String>, DbError> {
+        type Found = (Vec<ExportRow>, Vec<ComponentRow>, Vec<ProductRow>);
+        let (rows, parts, named) = ask!(ctx, Found, [after: Uuid = self.after] |conn| {
+            let rows = listings::export(conn, after, PAGE).await?;
+            let parts = listings::components(conn, rows.iter().map(|row| row.id)).await?;
+            let named = products::list_by_id(conn, parts.iter().map(|part| part.product_id)).await?;
+            Ok((rows, parts, named))
+        })?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.after = last.id.uuid();
+        let names: HashMap<ProductId, Sku> = named.into_iter().map(|row| (row.id, row.sku)).collect();
+        Ok(Some(rows.iter().map(|row| line(Listings::COLUMNS, &listing(row, &parts, &names))).collect()))
+    }
 }
 
 fn listing(row: &ExportRow, parts: &[ComponentRow], names: &HashMap<ProductId, Sku>) -> Value {

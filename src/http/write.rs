@@ -9,6 +9,7 @@ use super::auth::Caller;
 use super::problem::Problem;
 use super::request_id;
 use crate::context::Context;
+use crate::db::tokens::RequestKey;
 use crate::db::{DbError, tokens};
 use crate::pipeline::writer::Command;
 use crate::pipeline::{CommandError, Tx};
@@ -30,12 +31,11 @@ where
     C: Command,
     Problem: From<C::Error>,
 {
-    let key = key(write.request)?;
-    let scope = format!("{} {} {}", write.caller.actor, write.request.method(), write.request.path());
+    let key = key(write.caller, write.request, Sha256::digest(write.body).into())?;
     let once = Once {
         command: write.command,
         show: write.show,
-        key: key.map(|key| Key { scope, key, hash: Sha256::digest(write.body).into() }),
+        key,
         actor: write.caller.actor.clone(),
         action: write.action,
         target: write.target,
@@ -58,25 +58,26 @@ pub fn no_key(request: &HttpRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+/// What a request with an `Idempotency-Key` is known by.
+pub fn key(caller: &Caller, request: &HttpRequest, hash: [u8; 32]) -> Result<Option<RequestKey>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or("");
     if text.is_empty() || text.len() > 255 {
         return Err(Problem::field("Idempotency-Key", "must have 1 to 255 visible ASCII characters"));
     }
-    Ok(Some(text.to_owned()))
+    let scope = format!("{} {} {}", caller.actor, request.method(), request.path());
+    Ok(Some(RequestKey { scope, key: text.to_owned(), hash }))
 }
 
-struct Key {
-    scope: String,
-    key: String,
-    hash: [u8; 32],
+pub fn key_reused() -> Problem {
+    let detail = "this Idempotency-Key came with another body before";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Key reused", detail)
 }
 
 struct Once<C: Command> {
     command: C,
     show: fn(C::Output) -> (StatusCode, Value),
-    key: Option<Key>,
+    key: Option<RequestKey>,
     actor: String,
     action: &'static str,
     target: Option<String>,
@@ -115,10 +116,7 @@ where
 {
     fn from(error: OnceError<E>) -> Self {
         match error {
-            OnceError::KeyReused => {
-                let detail = "this Idempotency-Key came with another body before";
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Key reused", detail)
-            }
+            OnceError::KeyReused => key_reused(),
             OnceError::Database(error) => error.into(),
             OnceError::Command(error) => error.into(),
         }
@@ -130,10 +128,10 @@ impl<C: Command> Command for Once<C> {
     type Error = OnceError<C::Error>;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Answer, Self::Error> {
-        if let Some(Key { scope, key, hash }) = &self.key
-            && let Some(kept) = tokens::kept_answer(&mut tx.conn, scope, key).await?
+        if let Some(key) = &self.key
+            && let Some(kept) = tokens::kept_answer(&mut tx.conn, key).await?
         {
-            if kept.request_hash != hash {
+            if kept.request_hash != key.hash {
                 return Err(OnceError::KeyReused);
             }
             let status = kept.response_status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
@@ -142,8 +140,8 @@ impl<C: Command> Command for Once<C> {
         let output = self.command.run(tx).await.map_err(OnceError::Command)?;
         let (status, body) = (self.show)(output);
         let (status, body) = (status.as_u16(), body.to_string());
-        if let Some(Key { scope, key, hash }) = &self.key {
-            tokens::keep_answer(&mut tx.conn, scope, key, hash, i64::from(status), &body, tx.now).await?;
+        if let Some(key) = &self.key {
+            tokens::keep_answer(&mut tx.conn, key, i64::from(status), &body, tx.now).await?;
         }
         let audit = tokens::Audit {
             id: tx.id(),

@@ -21,6 +21,9 @@ const BATCH_MAX: usize = 100;
 const MUTATION: &str = "mutation tell($input: InventorySetQuantitiesInput!, $key: String!) { \
     inventorySetQuantities(input: $input) @idempotent(key: $key) { inventoryAdjustmentGroup { id } userErrors { code field message } } }";
 
+/// What customers keep, or nobody will sell again: money went back and the goods did not.
+const NOT_BACK: &str = "no_restock";
+
 const ITEM: &str = "inventory_item_id";
 const LOCATION: &str = "location_id";
 
@@ -131,6 +134,38 @@ fn failed(answer: &Value, errors: &[Value]) -> Outcome {
     }
 }
 
+/// Says in each line how many of it are gone from the shelf. What is refunded leaves `current_quantity`, also where it is not put back.
+fn reckon(order: &mut Value) {
+    let refunds = order.get("refunds").and_then(Value::as_array).cloned().unwrap_or_default();
+    let kept: Vec<Value> = refunds
+        .iter()
+        .filter_map(|refund| refund.get("refund_line_items")?.as_array())
+        .flatten()
+        .filter(|line| line.get("restock_type").and_then(Value::as_str) == Some(NOT_BACK))
+        .cloned()
+        .collect();
+    let lines = order.get_mut("line_items").and_then(Value::as_array_mut).into_iter().flatten();
+    for line in lines {
+        let Some(left) = line.get("current_quantity").and_then(Value::as_i64) else { continue };
+        let ordered = line.get("quantity").and_then(Value::as_i64).unwrap_or(i64::MAX);
+        let of_line = |refunded: &&Value| refunded.get("line_item_id").is_some_and(|id| Some(id) == line.get("id"));
+        let kept = kept.iter().filter(of_line).filter_map(|refunded| refunded.get("quantity")?.as_i64());
+        let gone = kept.fold(left, |gone, kept| gone.saturating_add(kept.max(0))).min(ordered);
+        line["gone_quantity"] = gone.into();
+    }
+}
+
+/// A body that holds an order, several, or none. What cannot be read is read as it stands, and refused there.
+fn reckoned(body: &[u8]) -> Vec<u8> {
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return body.to_vec() };
+    reckon(&mut value);
+    if let Some(order) = value.get_mut("order") {
+        reckon(order);
+    }
+    value.get_mut("orders").and_then(Value::as_array_mut).into_iter().flatten().for_each(reckon);
+    value.to_string().into_bytes()
+}
+
 impl Adapter for Shopify {
     fn id(&self) -> &'static str {
         self.data.id()
@@ -165,7 +200,8 @@ impl Adapter for Shopify {
     }
 
     fn read(&self, connection: &Connection, incoming: Incoming<'_>) -> Reading {
-        self.data.read_message(connection, incoming)
+        let body = reckoned(incoming.body);
+        self.data.read_message(connection, Incoming { body: &body, ..incoming })
     }
 
     fn push_group(&self, connection: &Connection, item: &PushItem) -> String {
@@ -218,7 +254,12 @@ impl Adapter for Shopify {
     }
 
     fn told(&self, connection: &Connection, ask: &Ask, answer: &Answer) -> Result<Told, Outcome> {
-        self.data.told(connection, ask, answer)
+        let (Ask::Orders { .. } | Ask::Order { .. }, Answer::Response { status, retry_after, headers, body }) = (ask, answer)
+        else {
+            return self.data.told(connection, ask, answer);
+        };
+        let (headers, body) = (headers.clone(), reckoned(body));
+        self.data.told(connection, ask, &Answer::Response { status: *status, retry_after: *retry_after, headers, body })
     }
 
     fn token_request(&self, _: &Connection, _: &Moment) -> Option<Result<Request, Unreadable>> {

@@ -3,7 +3,8 @@
 //!
 //! Both are one transaction and a pass over all products (`rules::NextPage`): after the archive the others may show what it had for
 //! itself, and on the way back each of its listings is worked out anew as one of which nobody knows what it shows. Until that pass is
-//! through, a marketplace that comes back is paused, so that no number from before leaves. A crash resumes the pass at its mark.
+//! through, a marketplace that comes back is paused, so that no number from before leaves; one that somebody had paused stays so. A
+//! crash resumes the pass at its mark.
 
 use std::sync::Arc;
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::working::{Cause, Change, Working};
 use super::writer::Command;
 use super::{CommandError, Tx};
@@ -140,7 +142,7 @@ pub struct CreateListing {
     pub marketplace_product_id: Option<String>,
     pub marketplace_sku: Option<String>,
     pub market: String,
-    pub refs: serde_json::Map<String, serde_json::Value>,
+    pub refs: Map<String, Value>,
     pub price: Option<Money>,
     pub rule: Rule,
     pub actor: String,
@@ -151,14 +153,10 @@ impl Command for CreateListing {
     type Error = CatalogueError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<ListingView, CatalogueError> {
-        let needed = self.connection.adapter.refs().required;
-        let is_said = |values: &serde_json::Map<String, serde_json::Value>, name: &str| {
-            values.get(name).is_some_and(|value| !crate::marketplaces::declared::is_nothing(value))
-        };
-        let missing = |name: &&&'static str| !is_said(&self.refs, name) && !is_said(&self.connection.account, name);
-        if let Some(name) = needed.iter().find(missing) {
+        if let Some(name) = missing_ref(&self.connection, &self.refs) {
             return Err(CatalogueError::MissingRef(name));
         }
+        let needed = self.connection.adapter.refs().required;
         let parts = self.parts(tx).await?;
         let id: ListingId = tx.id();
         let only = self.components.first().map_or("", |(sku, _)| sku.as_str());
@@ -168,7 +166,7 @@ impl Command for CreateListing {
         // A pack or a bundle is told under a name of its own: the SKU of a part would set that part's number.
         let single = matches!(&self.components[..], [(_, 1)]);
         let told_as = self.marketplace_sku.as_deref().or(if single { None } else { Some(external) });
-        let refs = serde_json::Value::Object(self.refs.clone()).to_string();
+        let refs = Value::Object(self.refs.clone()).to_string();
         let rule = serde_json::to_string(&self.rule).unwrap_or_else(|_| "{}".into());
         let currency = self.price.map(|money| money.currency.to_string());
         let listing = NewListing {
@@ -194,6 +192,15 @@ impl Command for CreateListing {
         webhooks::retry_unmapped(&mut tx.conn, self.connection.id).await?;
         listings::get(&mut tx.conn, id).await?.ok_or(CatalogueError::UnknownSku)
     }
+}
+
+/// A name that the marketplace goes by, and that neither the listing nor the account has.
+pub(super) fn missing_ref(connection: &Connection, refs: &Map<String, Value>) -> Option<&'static str> {
+    let is_said = |values: &Map<String, Value>, name: &str| {
+        values.get(name).is_some_and(|value| !crate::marketplaces::declared::is_nothing(value))
+    };
+    let needed = connection.adapter.refs().required.iter().copied();
+    needed.into_iter().find(|name| !is_said(refs, name) && !is_said(&connection.account, name))
 }
 
 impl CreateListing {

@@ -1,20 +1,24 @@
 //! Counting the shelf (rule 13). A count says how many pieces lay there at some time; what moved since is replayed on it, so a
 //! list that was walked in the morning and typed in at night does not undo the day's sales.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::catalogue::{by_hand, not_postable};
-use super::working::{Cause, Change, Working};
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::by_hand;
+use super::working::{Cause, Change, LevelKey, PostError, Working};
 use super::writer::Command;
 use super::{CommandError, Tx};
-use crate::db::{DbError, places, products};
+use crate::db::inventory::LevelRow;
+use crate::db::places::Since;
+use crate::db::{Conn, DbError, places, products};
 use crate::domain::ids::{LocationId, ProductId};
 use crate::domain::quantity::Quantity;
 use crate::domain::sku::Sku;
 use crate::domain::time::Timestamp;
 
 /// One shelf, counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Count {
     pub sku: Sku,
     pub location: String,
@@ -29,13 +33,12 @@ pub struct Count {
 /// All of these counts or none of them.
 pub struct PostCounts {
     pub counts: Vec<Count>,
-    pub reason: &'static str,
     pub dry_run: bool,
     pub actor: String,
 }
 
 /// What a count found and did.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Counted {
     pub sku: String,
     pub location: String,
@@ -76,7 +79,71 @@ impl CommandError for CountError {
     }
 }
 
-type Level = (ProductId, LocationId);
+/// Why a count cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The stock changed since the version that it was made against; this is the version.
+    Stale(i64),
+    Other(&'static str, String),
+}
+
+/// What counts name, as far as it is there.
+pub(super) struct Names {
+    products: HashMap<String, ProductId>,
+    places: HashMap<String, LocationId>,
+}
+
+impl Names {
+    pub async fn load(conn: &mut Conn<'_>, counts: &[Count]) -> Result<Self, DbError> {
+        let skus: BTreeSet<&str> = counts.iter().map(|count| count.sku.as_str()).collect();
+        let found = products::list_by_sku(conn, skus).await?;
+        let places = products::locations(conn).await?;
+        Ok(Self {
+            products: found.into_iter().map(|row| (row.sku.to_string(), row.id)).collect(),
+            places: places.into_iter().map(|(id, code)| (code, id)).collect(),
+        })
+    }
+
+    /// The shelf of a count.
+    pub fn of(&self, count: &Count) -> Result<LevelKey, (&'static str, &'static str)> {
+        let product = self.products.get(count.sku.as_str()).ok_or(("sku", "there is no product with this SKU"))?;
+        let place = self.places.get(&count.location).ok_or(("location", "there is no such location"))?;
+        Ok((*product, *place))
+    }
+}
+
+/// What a count would do, from what lies on its shelf and what moved there since it was counted.
+pub(super) fn work_out(count: &Count, level: Option<&LevelRow>, since: &Since, now: Timestamp) -> Result<Counted, Refused> {
+    let (on_hand, committed, version) = level.map_or((0, 0, 0), |level| (level.on_hand, level.committed, level.version));
+    if count.expected_version.is_some_and(|expected| expected != version) {
+        return Err(Refused::Stale(version));
+    }
+    let at = count.counted_at.unwrap_or(now);
+    if at > now {
+        return Err(Refused::Other("counted_at", "lies in the future".into()));
+    }
+    if at < since.counted {
+        return Err(Refused::Other("counted_at", format!("a newer count of this shelf stands, of {}", since.counted)));
+    }
+    let open = if count.includes_open_orders { 0 } else { committed - since.committed };
+    let after = count.count.get() + open + since.on_hand;
+    Ok(Counted {
+        sku: count.sku.to_string(),
+        location: count.location.clone(),
+        count: count.count.get(),
+        moved_since: since.on_hand,
+        on_hand_before: on_hand,
+        on_hand_after: after,
+        change: after - on_hand,
+        version,
+    })
+}
+
+/// Writes a count into the ledger, also one that finds what was thought: that it was counted is worth knowing.
+pub(super) fn post(tx: &Tx<'_>, working: &mut Working, key: LevelKey, counted: &Counted, cause: Cause) -> Result<(), PostError> {
+    let change = Change { on_hand: counted.change, ..Change::default() };
+    working.post(tx, key, change, Cause { reason: Some("cycle_count".to_owned()), ..cause }).map(drop)
+}
 
 impl Command for PostCounts {
     type Output = Vec<Counted>;
@@ -85,18 +152,34 @@ impl Command for PostCounts {
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Vec<Counted>, CountError> {
         let levels = self.resolve(tx).await?;
         let mut working = Working::of_products(tx, levels.iter().map(|(product, _)| *product).collect()).await?;
-        let mut done = Vec::with_capacity(levels.len());
-        let mut faults = Vec::new();
-        for (index, (count, level)) in self.counts.iter().zip(&levels).enumerate() {
-            match self.one(tx, &mut working, index, count, *level).await? {
-                Ok(counted) => done.push(counted),
-                Err(fault) => faults.push(fault),
+        let (mut done, mut faults, mut counted_at) = (Vec::with_capacity(levels.len()), Vec::new(), BTreeMap::new());
+        let at = |count: &Count| count.counted_at.unwrap_or(tx.now);
+        let asked: Vec<_> =
+            levels.iter().zip(&self.counts).map(|((product, place), count)| (*product, *place, at(count))).collect();
+        let since = places::since(&mut tx.conn, &asked).await?;
+        for (index, ((count, key), since)) in self.counts.iter().zip(&levels).zip(&since).enumerate() {
+            match work_out(count, working.level(*key), since, tx.now) {
+                Ok(counted) if self.dry_run => done.push(counted),
+                Ok(counted) => {
+                    working.ensure_level(tx, *key).await?;
+                    let at = count.counted_at.unwrap_or(tx.now);
+                    let source_key = format!("count:{}", tx.id::<uuid::Uuid>());
+                    let cause = Cause { occurred_at: at, ..by_hand(tx, "adjusted", "manual", &self.actor, source_key) };
+                    let posted = post(tx, &mut working, *key, &counted, cause);
+                    posted.map_err(|error| CountError::NotPostable(error.to_string()))?;
+                    let newest = counted_at.entry(key.0).or_insert(at);
+                    *newest = at.max(*newest);
+                    done.push(Counted { version: counted.version + 1, ..counted });
+                }
+                Err(Refused::Stale(version)) => return Err(CountError::Stale { index, version }),
+                Err(Refused::Other(field, message)) => faults.push(Fault { index, field, message }),
             }
         }
         if !faults.is_empty() {
             return Err(CountError::Faults(faults));
         }
         if !self.dry_run {
+            places::set_all_counted(&mut tx.conn, &counted_at).await?;
             working.flush(tx).await?;
         }
         Ok(done)
@@ -105,88 +188,21 @@ impl Command for PostCounts {
 
 impl PostCounts {
     /// The level of each count; every unknown name and every repetition is told at once.
-    async fn resolve(&self, tx: &mut Tx<'_>) -> Result<Vec<Level>, CountError> {
-        let skus: BTreeSet<&str> = self.counts.iter().map(|count| count.sku.as_str()).collect();
-        let known: BTreeMap<String, ProductId> = products::list_by_sku(&mut tx.conn, skus.iter().copied())
-            .await?
-            .into_iter()
-            .map(|row| (row.sku.to_string(), row.id))
-            .collect();
-        let places = products::locations(&mut tx.conn).await?;
-        let mut faults = Vec::new();
-        let mut levels: Vec<Level> = Vec::with_capacity(self.counts.len());
-        let mut seen = BTreeSet::new();
+    async fn resolve(&self, tx: &mut Tx<'_>) -> Result<Vec<LevelKey>, CountError> {
+        let names = Names::load(&mut tx.conn, &self.counts).await?;
+        let (mut faults, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut levels: Vec<LevelKey> = Vec::with_capacity(self.counts.len());
         for (index, count) in self.counts.iter().enumerate() {
-            let product = known.get(count.sku.as_str());
-            let place = places.iter().find(|(_, code)| *code == count.location).map(|(id, _)| *id);
             let fault = |field, message: &str| Fault { index, field, message: message.to_owned() };
-            match (product, place) {
-                (None, _) => faults.push(fault("sku", "there is no product with this SKU")),
-                (_, None) => faults.push(fault("location", "there is no such location")),
-                (Some(product), Some(place)) if seen.insert((*product, place)) => levels.push((*product, place)),
-                _ => faults.push(fault("sku", "this shelf stands twice in the list")),
+            match names.of(count) {
+                Err((field, why)) => faults.push(fault(field, why)),
+                Ok(key) if seen.insert(key) => levels.push(key),
+                Ok(_) => faults.push(fault("sku", "this shelf stands twice in the list")),
             }
             if count.counted_at.is_some_and(|at| at > tx.now) {
                 faults.push(fault("counted_at", "lies in the future"));
             }
         }
         if faults.is_empty() { Ok(levels) } else { Err(CountError::Faults(faults)) }
-    }
-
-    async fn one(
-        &self,
-        tx: &mut Tx<'_>,
-        working: &mut Working,
-        index: usize,
-        count: &Count,
-        key: Level,
-    ) -> Result<Result<Counted, Fault>, CountError> {
-        if !self.dry_run {
-            working.ensure_level(tx, key).await?;
-        }
-        let level = working.level(key).copied();
-        let (on_hand, committed, version) = level.map_or((0, 0, 0), |level| (level.on_hand, level.committed, level.version));
-        if count.expected_version.is_some_and(|expected| expected != version) {
-            return Err(CountError::Stale { index, version });
-        }
-        let at = count.counted_at.unwrap_or(tx.now);
-        let newest = places::last_count(&mut tx.conn, key.0, key.1).await?;
-        if at < newest {
-            let message = format!("a newer count of this shelf stands, of {newest}");
-            return Ok(Err(Fault { index, field: "counted_at", message }));
-        }
-        let (moved, committed_since) = places::moved_since(&mut tx.conn, key.0, key.1, at).await?;
-        let open = if count.includes_open_orders { 0 } else { committed - committed_since };
-        let after = count.count.get() + open + moved;
-        let change = after - on_hand;
-        if !self.dry_run {
-            self.post(tx, working, key, change, at)?;
-            places::set_counted(&mut tx.conn, key.0, at).await?;
-        }
-        Ok(Ok(Counted {
-            sku: count.sku.to_string(),
-            location: count.location.clone(),
-            count: count.count.get(),
-            moved_since: moved,
-            on_hand_before: on_hand,
-            on_hand_after: after,
-            change,
-            version: if self.dry_run { version } else { version + 1 },
-        }))
-    }
-
-    /// Also a count that finds what was thought goes into the ledger: that it was counted is worth knowing.
-    fn post(&self, tx: &Tx<'_>, working: &mut Working, key: Level, change: i64, at: Timestamp) -> Result<(), CountError> {
-        let source_key = format!("count:{}", tx.id::<uuid::Uuid>());
-        let cause = Cause {
-            reason: Some(self.reason.to_owned()),
-            occurred_at: at,
-            ..by_hand(tx, "adjusted", "manual", &self.actor, source_key)
-        };
-        let posted = working.post(tx, key, Change { on_hand: change, ..Change::default() }, cause);
-        posted.map(drop).map_err(|error| match not_postable(error) {
-            super::catalogue::CatalogueError::NotPostable(why) => CountError::NotPostable(why),
-            other => CountError::NotPostable(other.to_string()),
-        })
     }
 }

@@ -1,6 +1,7 @@
-//! Tables of products, listings and rules. A table is received and checked whole before any of it counts; from the moment it is accepted it
+//! Tables of products, listings, rules and counts. A table is received and checked whole before any of it counts; from the moment it is accepted it
 //! is applied to the end, a stretch of rows per transaction, so that sales never wait for it, and a kill only pauses it.
 
+pub mod counts;
 pub mod listings;
 pub mod products;
 pub mod rules;
@@ -9,9 +10,10 @@ use uuid::Uuid;
 
 use super::writer::{Command, Writer};
 use super::{CommandError, Tx};
+use crate::context::Question;
 use crate::db::imports::{self, Counts, ImportRow};
-use crate::db::tokens::{self, Audit};
-use crate::db::{Db, DbError};
+use crate::db::tokens::{self, Audit, RequestKey};
+use crate::db::{Conn, Db, DbError};
 use crate::workers::More;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ pub enum Kind {
     Products,
     Listings,
     Rules,
+    Counts,
 }
 
 impl Kind {
@@ -36,6 +39,7 @@ impl Kind {
             Self::Products => "products",
             Self::Listings => "listings",
             Self::Rules => "rules",
+            Self::Counts => "counts",
         }
     }
 
@@ -45,6 +49,7 @@ impl Kind {
             Self::Products => "products.import",
             Self::Listings => "listings.import",
             Self::Rules => "rules.import",
+            Self::Counts => "counts.import",
         }
     }
 }
@@ -53,6 +58,8 @@ impl Kind {
 pub enum ImportError {
     #[error("there is no such import")]
     Unknown,
+    #[error("the key was used with another table")]
+    KeyReused,
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -89,20 +96,28 @@ impl Command for Stage {
     }
 }
 
-/// From here on it is applied.
+/// From here on it is applied. Gives which: the same table under the same key is the one that was accepted then.
 pub struct Accept {
     pub id: Uuid,
     pub actor: String,
     pub action: &'static str,
     pub rows: i64,
     pub request_id: String,
+    pub key: Option<RequestKey>,
 }
 
 impl Command for Accept {
-    type Output = ();
-    type Error = DbError;
+    type Output = Uuid;
+    type Error = ImportError;
 
-    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+    async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Uuid, ImportError> {
+        if let Some(key) = &self.key {
+            if let Some(accepted) = accepted(&mut tx.conn, key).await? {
+                imports::discard(&mut tx.conn, self.id).await?;
+                return Ok(accepted);
+            }
+            tokens::keep_answer(&mut tx.conn, key, 200, &self.id.to_string(), tx.now).await?;
+        }
         imports::accept(&mut tx.conn, self.id).await?;
         let audit = Audit {
             id: tx.id(),
@@ -112,7 +127,29 @@ impl Command for Accept {
             details: &serde_json::json!({"rows": self.rows}).to_string(),
             request_id: Some(&self.request_id),
         };
-        tokens::audit(&mut tx.conn, &audit, tx.now).await
+        tokens::audit(&mut tx.conn, &audit, tx.now).await?;
+        Ok(self.id)
+    }
+}
+
+/// Which import was accepted under a key, if any. What became of it stands with the import: it is what is answered again.
+async fn accepted(conn: &mut Conn<'_>, key: &RequestKey) -> Result<Option<Uuid>, ImportError> {
+    let Some(kept) = tokens::kept_answer(conn, key).await? else { return Ok(None) };
+    if kept.request_hash != key.hash {
+        return Err(ImportError::KeyReused);
+    }
+    let id = kept.response_body.unwrap_or_default();
+    Uuid::parse_str(&id).map(Some).map_err(|_| DbError::inconsistent("idempotency_keys", "response_body", id).into())
+}
+
+/// Asks for it.
+pub struct WasAccepted(pub RequestKey);
+
+impl Question for WasAccepted {
+    type Answer = Result<Option<Uuid>, ImportError>;
+
+    async fn ask(self, conn: &mut Conn<'_>) -> Result<Self::Answer, DbError> {
+        Ok(accepted(conn, &self.0).await)
     }
 }
 
@@ -138,18 +175,19 @@ impl Command for ApplyNext {
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Option<Counts>, ImportError> {
         let import = imports::lock(&mut tx.conn, self.0).await?.ok_or(ImportError::Unknown)?;
         if import.state == "applied" {
-            return Ok(Some(counts(&import)));
+            return Ok(Some(in_all(&import)));
         }
         let rows = imports::next_rows(&mut tx.conn, self.0, import.next_row, APPLIED).await?;
         let Some(last) = rows.last() else {
             imports::end(&mut tx.conn, self.0, tx.now).await?;
-            return Ok(Some(counts(&import)));
+            return Ok(Some(in_all(&import)));
         };
         let next = last.n + 1;
         let rows: Vec<(i64, String)> = rows.into_iter().map(|row| (row.n, row.data)).collect();
         let done = match import.kind.as_str() {
             "products" => products::apply(tx, &import, &rows).await?,
             "rules" => rules::apply(tx, &import, &rows).await?,
+            "counts" => counts::apply(tx, &import, &rows).await?,
             _ => listings::apply(tx, &import, &rows).await?,
         };
         imports::advance(&mut tx.conn, self.0, next, done).await?;
@@ -157,7 +195,7 @@ impl Command for ApplyNext {
     }
 }
 
-fn counts(import: &ImportRow) -> Counts {
+fn in_all(import: &ImportRow) -> Counts {
     Counts { created: import.created, updated: import.updated, unchanged: import.unchanged, skipped: import.skipped }
 }
 

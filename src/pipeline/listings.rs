@@ -52,6 +52,7 @@ impl Command for ChangeListing {
     type Error = ListingError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<ListingView, ListingError> {
+        hold(tx, [self.id]).await?;
         let old = listings::lock_names(&mut tx.conn, self.id).await?.ok_or(ListingError::Unknown)?;
         if tx.kit.registry.by_id(old.marketplace_id).is_some_and(|connection| connection.code == STORE) {
             return Err(ListingError::Unknown);
@@ -59,19 +60,19 @@ impl Command for ChangeListing {
         if self.expected_version.is_some_and(|expected| expected != old.version) {
             return Err(ListingError::Stale(old.version));
         }
-        change(tx, self.id, &old, &self.update, &self.actor).await?;
+        change(tx, &old, &self.update, &self.actor).await?;
         listings::get(&mut tx.conn, self.id).await?.ok_or(ListingError::Unknown)
     }
 }
 
-/// Whether anything was to be changed.
-pub(crate) async fn change(
-    tx: &mut Tx<'_>,
-    id: ListingId,
-    old: &ListingNames,
-    update: &UpdateListing,
-    actor: &str,
-) -> Result<bool, DbError> {
+/// Holds the stock of what these are made of, before anything of them is changed.
+pub(crate) async fn hold(tx: &mut Tx<'_>, of: impl IntoIterator<Item = ListingId>) -> Result<(), DbError> {
+    let parts = listings::components(&mut tx.conn, of).await?;
+    Working::hold(tx, parts.into_iter().map(|part| part.product_id).collect()).await
+}
+
+/// A listing as it would be.
+pub(super) fn updated(old: &ListingNames, update: &UpdateListing) -> ListingNames {
     let mut new = old.clone();
     if let Some(sku) = &update.marketplace_sku {
         new.marketplace_sku.clone_from(sku);
@@ -86,14 +87,21 @@ pub(crate) async fn change(
     if let Some(state) = update.state {
         state.clone_into(&mut new.state);
     }
+    new
+}
+
+/// Whether anything was to be changed. The stock of what it is made of is held.
+pub(crate) async fn change(tx: &mut Tx<'_>, old: &ListingNames, update: &UpdateListing, actor: &str) -> Result<bool, DbError> {
+    let new = updated(old, update);
     if new == *old {
         return Ok(false);
     }
     let renamed = new.marketplace_sku != old.marketplace_sku || new.refs != old.refs;
     let woken = new.state == "active" && old.state != "active";
     // Nobody knows what it shows under that name, or what it showed meanwhile.
-    listings::set_names(&mut tx.conn, id, &new, renamed || woken, tx.now).await?;
-    let parts: BTreeSet<_> = listings::components(&mut tx.conn, [id]).await?.into_iter().map(|part| part.product_id).collect();
+    listings::set_names(&mut tx.conn, &new, renamed || woken, tx.now).await?;
+    let parts: BTreeSet<_> =
+        listings::components(&mut tx.conn, [old.id]).await?.into_iter().map(|part| part.product_id).collect();
     let mut working = Working::of_products(tx, parts.clone()).await?;
     for product in parts {
         let cause = by_hand(tx, "manual", "manual", actor, String::new());

@@ -6,6 +6,7 @@ use super::{Tx, retarget};
 use crate::db::DbError;
 use crate::db::sales::{SalesDelta, SalesKey};
 use crate::domain::ids::{LocationId, MovementId};
+use crate::domain::money::MINOR_MAX;
 use crate::domain::order::{self, Fulfilment, LineState, Overflow, Posting};
 
 pub(super) struct LinePosting {
@@ -89,10 +90,12 @@ pub(super) fn post_line(
         let currency = row.currency.clone().unwrap_or_default();
         let first = row.posting == 0 && sold > 0;
         let price = if row.component == 0 { row.price_minor.unwrap_or(0) } else { 0 };
+        // More than an amount can be is a price that cannot be: the pieces are booked, and the sums of the day must still hold it.
+        let worth = |units: i64, price: i64| units.saturating_mul(price).clamp(-MINOR_MAX, MINOR_MAX);
         let delta = SalesDelta {
             units: sold,
-            revenue_minor: (sold / row.units).saturating_mul(price),
-            cost_minor: sold.saturating_mul(row.cost_price_minor.unwrap_or(0)),
+            revenue_minor: worth(sold / row.units, price),
+            cost_minor: worth(sold, row.cost_price_minor.unwrap_or(0)),
             orders: i64::from(first && row.component == 0),
             cancelled: if movement_type == "order_cancelled" { -sold } else { 0 },
             returned: if movement_type == "returned" { -sold } else { 0 },

@@ -36,7 +36,10 @@ impl Command for ChangeProduct {
     type Error = CatalogueError;
 
     async fn run(&mut self, tx: &mut Tx<'_>) -> Result<Self::Output, CatalogueError> {
-        let (id, archived_at) = products::lock_any(&mut tx.conn, self.sku.as_str()).await?.ok_or(CatalogueError::UnknownSku)?;
+        let sku = self.sku.as_str();
+        let id = products::find_any(&mut tx.conn, sku).await?.ok_or(CatalogueError::UnknownSku)?;
+        Working::hold(tx, BTreeSet::from([id])).await?;
+        let (_, archived_at) = products::lock_any(&mut tx.conn, sku).await?.ok_or(CatalogueError::UnknownSku)?;
         let row = products::list_by_id(&mut tx.conn, [id]).await?.pop();
         let mut row = row.ok_or_else(|| DbError::inconsistent("products", "id", id.to_string()))?;
         let levels = inventory::lock(&mut tx.conn, [id]).await?;

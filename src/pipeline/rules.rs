@@ -135,30 +135,34 @@ impl Command for SetRule {
             serde_json::to_string(&self.rule).map_err(|error| DbError::inconsistent("rules", "rule", error.to_string()))?;
         match &self.scope {
             Scope::Hub => {
-                rules::set_hub_rule(&mut tx.conn, &text).await?;
                 begin_pass(tx, None, self.rule.clone()).await?;
+                rules::set_hub_rule(&mut tx.conn, &text).await?;
             }
             Scope::Marketplace(id) => {
-                rules::set_of_marketplace(&mut tx.conn, *id, &text, tx.now).await?;
                 begin_pass(tx, Some(*id), self.rule.clone()).await?;
+                rules::set_of_marketplace(&mut tx.conn, *id, &text, tx.now).await?;
             }
             Scope::Product(sku) => {
                 let product = products::get(&mut tx.conn, sku).await?.ok_or(RuleError::Unknown("product"))?;
+                Working::hold(tx, BTreeSet::from([product.id])).await?;
                 rules::set_of_product(&mut tx.conn, product.id, &text, tx.now).await?;
                 retarget(tx, BTreeSet::from([product.id]), &self.actor).await?;
             }
             Scope::Listing(id) => {
                 rules::of_listing(&mut tx.conn, *id).await?.ok_or(RuleError::Unknown("listing"))?;
-                rules::set_of_listing(&mut tx.conn, *id, &text, tx.now).await?;
                 let parts = listings::components(&mut tx.conn, [*id]).await?;
-                retarget(tx, parts.into_iter().map(|part| part.product_id).collect(), &self.actor).await?;
+                let parts: BTreeSet<ProductId> = parts.into_iter().map(|part| part.product_id).collect();
+                Working::hold(tx, parts.clone()).await?;
+                rules::set_of_listing(&mut tx.conn, *id, &text, tx.now).await?;
+                retarget(tx, parts, &self.actor).await?;
             }
         }
         Ok(self.rule.clone())
     }
 }
 
-/// A rule of the hub (`None`) or of a marketplace was stored: it is live with the commit, and the pass makes all listings follow.
+/// A rule of the hub (`None`) or of a marketplace is stored: it is live with the commit, and the pass makes all listings follow. Its
+/// mark is taken before the marketplace, as where the pass ends.
 pub(super) async fn begin_pass(tx: &mut Tx<'_>, of: Option<MarketplaceId>, rule: Rule) -> Result<(), DbError> {
     let version = tx.id::<uuid::Uuid>().to_string();
     rules::set_version(&mut tx.conn, &version).await?;

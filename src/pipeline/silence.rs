@@ -58,6 +58,11 @@ impl Pulse {
         beat.count = beat.count.saturating_add(1);
     }
 
+    /// When it last sent one that was believed, as far as is known here.
+    pub fn last(&self, marketplace: MarketplaceId) -> Option<Timestamp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&marketplace).map(|beat| beat.last)
+    }
+
     /// Takes in what other nodes, and this one before its start, have learnt; gives what is known now.
     fn merge(&self, stored: &BTreeMap<Uuid, Beat>) -> BTreeMap<Uuid, Beat> {
         let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);

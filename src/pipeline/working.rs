@@ -1,8 +1,8 @@
 //! The working set of one transaction: the levels, listings and products it touches, locked, and everything that follows from a
 //! change of stock. The only way by which stock changes: whoever has a reason to move some loads a `Working`, posts, and flushes.
 //!
-//! Rows are locked in one order everywhere (orders, then levels, then listings, each sorted), so two writers wait but never
-//! deadlock. Updates are relative; the values after each movement are worked out under the lock and held against what the
+//! Rows are locked in one order everywhere (orders, then levels, then listings and products, each sorted), so two writers wait but
+//! never deadlock; the mark of a pass over all products comes before all of them. Updates are relative; the values after each movement are worked out under the lock and held against what the
 //! database says came out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -109,6 +109,15 @@ impl Working {
     /// The same, without a lock, for who only wants to see.
     pub(super) async fn to_look_at(tx: &mut Tx<'_>, list: BTreeSet<ProductId>) -> Result<Self, DbError> {
         Self::load(tx, list, false).await
+    }
+
+    /// Locks the stock of these products and of what is sold with them, and loads nothing: for who changes something else of a product
+    /// or of its listings first. Stock comes before both, everywhere.
+    pub(super) async fn hold(tx: &mut Tx<'_>, list: BTreeSet<ProductId>) -> Result<(), DbError> {
+        let mut related = list;
+        let components = listings::components_around(&mut tx.conn, related.iter().copied()).await?;
+        related.extend(components.iter().map(|c| c.product_id));
+        inventory::lock(&mut tx.conn, related).await.map(drop)
     }
 
     async fn load(tx: &mut Tx<'_>, list: BTreeSet<ProductId>, lock: bool) -> Result<Self, DbError> {

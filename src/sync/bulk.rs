@@ -21,7 +21,7 @@ use crate::db::sync::{self, NewItem};
 use crate::domain::ids::{ListingId, MarketplaceId};
 use crate::marketplaces::{Connection, StockFeed};
 use crate::pipeline::Tx;
-use crate::pipeline::listings::{UpdateListing, change};
+use crate::pipeline::listings::{UpdateListing, change, hold};
 use crate::pipeline::polled::{self, Observation, Polled};
 use crate::pipeline::writer::Command;
 
@@ -269,12 +269,17 @@ impl Command for Observe {
 impl Observe {
     /// What a push must say again is said as it was last read: somebody may have changed it there.
     async fn take_over(&self, tx: &mut Tx<'_>) -> Result<(), PageError> {
-        for seen in self.seen.iter().filter(|seen| !seen.refs.is_empty()) {
+        let others: Vec<_> = self.seen.iter().filter(|seen| !seen.refs.is_empty()).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        hold(tx, others.iter().map(|seen| seen.listing)).await?;
+        for seen in others {
             let Some(old) = listings::lock_names(&mut tx.conn, seen.listing).await? else { continue };
             let mut refs: serde_json::Map<String, Value> = serde_json::from_str(&old.refs).unwrap_or_default();
             refs.extend(seen.refs.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
             let update = UpdateListing { refs: Some(refs), ..UpdateListing::default() };
-            change(tx, seen.listing, &old, &update, &self.actor).await?;
+            change(tx, &old, &update, &self.actor).await?;
         }
         Ok(())
     }

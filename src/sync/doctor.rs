@@ -78,7 +78,7 @@ impl Sync {
         }
         checks.extend(answer(&connection, asked.as_ref(), now, connection.policy.clock_tolerance));
         checks.push(self.budget(&connection));
-        checks.push(self.webhooks(&connection, &known));
+        checks.push(self.webhooks(&connection));
         checks.push(self.mapping(&connection, &known).await);
         checks.push(self.pushes(&connection, &known));
         checks.push(self.reading(&connection, &known, now));
@@ -135,8 +135,11 @@ impl Sync {
             // What may leave at once: the rest of an hour's budget comes with the hour.
             let whole = limits.iter().find(|limit| limit.name == budget).map(|limit| limit.burst);
             match (left, whole) {
-                (Some(left), Some(whole)) => words.push(format!("{budget}: {left} of {whole} may leave now")),
-                (Some(left), None) => words.push(format!("{budget}: {left} left")),
+                // A marketplace may have told of more than its adapter knew.
+                (Some(left), Some(whole)) if left <= i64::from(whole) => {
+                    words.push(format!("{budget}: {left} of {whole} may leave now"))
+                }
+                (Some(left), _) => words.push(format!("{budget}: {left} may leave now")),
                 (None, _) => {}
             }
             closed = closed.max(until.filter(|until| *until > now).map(|until| (until, budget)));
@@ -157,7 +160,7 @@ impl Sync {
         }
     }
 
-    fn webhooks(&self, connection: &Connection, known: &Known) -> Check {
+    fn webhooks(&self, connection: &Connection) -> Check {
         let name = "webhooks";
         let code = &connection.code;
         if connection.schemes().is_empty() {
@@ -182,7 +185,7 @@ impl Sync {
         }
         let end = connection.secret_in_address().map(|secret| format!("/{{secrets.{secret}}}"));
         let address = format!("/webhooks/{code}{}", end.unwrap_or_default());
-        match known.state.last_webhook_at {
+        match self.kit.pulse.last(connection.id) {
             Some(at) => Check::new(name, Health::Ok, format!("the last one came at {at}; address {address}"), ""),
             None => {
                 let advice = format!(

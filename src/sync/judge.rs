@@ -18,6 +18,7 @@ pub(super) fn fence(
         _ if row.state != "active" => Some("it is not sold at the moment"),
         "in_flight" => Some("it is being told a number right now"),
         "blocked" => Some("its marketplace refused the last number for good"),
+        "unknown" if row.wanted_version > row.acked_version => Some("whether it took the last number is not known yet"),
         _ if row.wanted_version > row.acked_version => Some("it is to be told a new number"),
         _ if row.expected.is_none() => Some("what it should show is not known"),
         _ if told_meanwhile => Some("it was told a number while the list was read"),

@@ -165,3 +165,24 @@ test("channels: an address that ends with a secret is shown whole once, and neve
   await page.waitForSelector(".step.done:has-text('Let the doctor look')");
   await calm(page);
 });
+
+test("channels: counts come in as CSV from the products' page: what was thought and what lies there", async (t) => {
+  const { hub, page } = await world(t, { at: "/products", allowed: [/422/] });
+  await hub.api("POST", "/v1/admin/products", { sku: "CUP-1", name: "Cup", price: { amount: "4.00", currency: "EUR" }, initial_stock: 7 });
+  await press(page, "Count");
+  await page.waitForSelector("[aria-pressed=true]:text('Counts')");
+  const coming = page.waitForEvent("download");
+  await press(page, "Download counts");
+  const file = await (await coming).createReadStream().then((stream) => stream.toArray()).then((pieces) => Buffer.concat(pieces).toString());
+  assert.match(file, /^sku,location,count,.*\r\nCUP-1,main,7,/s);
+  const choose = (text) => page.setInputFiles("#csv", { name: "counts.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+  await choose(file.replace("main,7,", "main,seven,"));
+  await page.waitForSelector("text=Mend these lines");
+  assert.match(await page.textContent("[aria-label='What is wrong']"), /2.*count.*whole number/s);
+  await fits(page, "a table with mistakes");
+  await choose(file.replace("main,7,", "main,6,"));
+  await page.getByRole("button", { name: /^Bring in 1 row/ }).click();
+  await page.waitForSelector("h1:text('Products')");
+  assert.equal((await hub.api("GET", "/v1/admin/products/CUP-1")).on_hand, 6);
+  await calm(page);
+});

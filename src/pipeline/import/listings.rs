@@ -10,14 +10,14 @@ use super::products::{FaultText, Verdict};
 use super::row_of;
 use crate::context::Question;
 use crate::db::imports::{self, Counts, ImportRow};
-use crate::db::listings::{self, NewListing};
+use crate::db::listings::{self, ListingNames, NewListing};
 use crate::db::{Conn, DbError, products, webhooks};
 use crate::domain::ids::{ListingId, MarketplaceId, ProductId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::sku::Sku;
 use crate::marketplaces::Connection;
-use crate::pipeline::catalogue::by_hand;
-use crate::pipeline::listings::{UpdateListing, change};
+use crate::pipeline::catalogue::{by_hand, missing_ref};
+use crate::pipeline::listings::{UpdateListing, change, updated};
 use crate::pipeline::working::Working;
 use crate::pipeline::{Kit, Tx};
 
@@ -73,26 +73,41 @@ impl Question for CompareListings {
 
     async fn ask(self, conn: &mut Conn<'_>) -> Result<Self::Answer, DbError> {
         let known = Known::load(conn, &self.kit, &self.rows).await?;
-        let mut verdicts = Vec::with_capacity(self.rows.len());
-        for (n, row) in self.rows.iter().enumerate() {
-            verdicts.push(match known.judge(row) {
-                Err(fault) => Err(fault),
-                Ok(_) if !known.listings.contains_key(&n) => Ok(Verdict::Created),
-                Ok(_) => Ok(Verdict::Updated),
-            });
-        }
-        Ok(verdicts)
+        let verdict = |(n, row): (usize, &ListingCells)| {
+            Ok(match known.judge(n, row)? {
+                Judged::New(..) => Verdict::Created,
+                Judged::There(there, update) if updated(&there.names, &update) == there.names => Verdict::Unchanged,
+                Judged::There(..) => Verdict::Updated,
+            })
+        };
+        Ok(self.rows.iter().enumerate().map(verdict).collect())
     }
 }
 
-/// Where a row sells, and what one unit of it is made of.
-type Judged = (Arc<Connection>, Vec<(ProductId, i64)>);
+/// A listing that is there, and what it is made of, in the order of SKUs.
+struct There {
+    names: ListingNames,
+    parts: Vec<(String, i64)>,
+    products: Vec<ProductId>,
+}
+
+impl There {
+    fn made_of(&self) -> String {
+        self.parts.iter().map(|(sku, units)| format!("{sku} × {units}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+enum Judged<'k> {
+    /// Where it sells, and what one unit of it is made of.
+    New(Arc<Connection>, Vec<(ProductId, i64)>),
+    There(&'k There, UpdateListing),
+}
 
 struct Known {
     connections: HashMap<String, Arc<Connection>>,
     products: HashMap<String, ProductId>,
     /// By the row's place.
-    listings: HashMap<usize, ListingId>,
+    listings: HashMap<usize, There>,
 }
 
 impl Known {
@@ -112,26 +127,59 @@ impl Known {
         }
         let found = imports::find_listings(conn, &keys).await?;
         let place = |item: i64| usize::try_from(item).ok().and_then(|item| places.get(item).copied());
-        let listings = found.into_iter().filter_map(|(item, id)| Some((place(item)?, id))).collect();
+        let found: HashMap<ListingId, usize> = found.into_iter().filter_map(|(item, id)| Some((id, place(item)?))).collect();
+        let listings = there(conn, &found).await?;
         Ok(Self { connections, products, listings })
     }
 
-    /// What the row is made of, where it can be.
-    fn judge(&self, row: &ListingCells) -> Result<Judged, FaultText> {
+    /// What the row would do, where it can be done.
+    fn judge(&self, n: usize, row: &ListingCells) -> Result<Judged<'_>, FaultText> {
         let connection = self.connections.get(&row.marketplace);
         let connection = connection.ok_or(("marketplace", "there is no such marketplace to list on".to_owned()))?;
         if connection.is_archived() {
             return Err(("marketplace", "is archived: bring it back first".into()));
         }
-        row.update()?;
+        let update = row.update()?;
+        if let Some(there) = self.listings.get(&n) {
+            let mut said = row.components.clone();
+            said.sort_unstable();
+            if said == there.parts {
+                return Ok(Judged::There(there, update));
+            }
+            return Err(("sku", format!("this listing is made of {}, which does not change", there.made_of())));
+        }
         let mut parts = Vec::with_capacity(row.components.len());
         for (sku, units) in &row.components {
             Sku::parse(sku).map_err(|error| ("sku", error.to_string()))?;
             let product = self.products.get(sku).ok_or_else(|| ("sku", format!("there is no product {sku}")))?;
             parts.push((*product, *units));
         }
-        Ok((connection.clone(), parts))
+        let none = Map::new();
+        if let Some(name) = missing_ref(connection, row.refs.as_ref().unwrap_or(&none)) {
+            return Err(("refs", format!("must name {name:?}: the marketplace knows its listings by it")));
+        }
+        Ok(Judged::New(connection.clone(), parts))
     }
+}
+
+/// What is known of these listings. Their products may be put away by now: what is listed stays listed.
+async fn there(conn: &mut Conn<'_>, places: &HashMap<ListingId, usize>) -> Result<HashMap<usize, There>, DbError> {
+    let names = listings::names(conn, places.keys().copied()).await?;
+    let parts = listings::components(conn, places.keys().copied()).await?;
+    let named = products::list_by_id(conn, parts.iter().map(|part| part.product_id)).await?;
+    let skus: HashMap<ProductId, String> = named.into_iter().map(|row| (row.id, row.sku.to_string())).collect();
+    let mut found: HashMap<ListingId, There> =
+        names.into_iter().map(|names| (names.id, There { names, parts: Vec::new(), products: Vec::new() })).collect();
+    for part in parts {
+        let (Some(there), Some(sku)) = (found.get_mut(&part.listing_id), skus.get(&part.product_id)) else { continue };
+        there.parts.push((sku.clone(), part.units));
+        there.products.push(part.product_id);
+    }
+    let placed = |(id, mut there): (ListingId, There)| {
+        there.parts.sort_unstable();
+        Some((*places.get(&id)?, there))
+    };
+    Ok(found.into_iter().filter_map(placed).collect())
 }
 
 /// A new listing, with everything that its row says.
@@ -145,48 +193,53 @@ struct New {
     currency: Option<String>,
 }
 
+impl New {
+    fn of(id: ListingId, row: &ListingCells, connection: &Connection, parts: Vec<(ProductId, i64)>) -> Self {
+        // A pack or a bundle is told under a name of its own: the SKU of a part would set that part's number.
+        let single = matches!(&row.components[..], [(_, 1)]);
+        let price = row.money().ok().flatten();
+        Self {
+            id,
+            marketplace: connection.id,
+            parts,
+            told_as: row.marketplace_sku.clone().or_else(|| (!single).then(|| row.marketplace_product_id.clone())),
+            refs: Value::Object(row.refs.clone().unwrap_or_default()).to_string(),
+            price,
+            currency: price.map(|money| money.currency.to_string()),
+        }
+    }
+}
+
 pub(super) async fn apply(tx: &mut Tx<'_>, import: &ImportRow, rows: &[(i64, String)]) -> Result<Counts, DbError> {
     let cells = rows.iter().map(|(_, data)| row_of::<ListingCells>(data)).collect::<Result<Vec<_>, DbError>>()?;
     let known = Known::load(&mut tx.conn, tx.kit, &cells).await?;
     let mut done = Counts::default();
-    let mut made: Vec<(usize, New)> = Vec::new();
+    let (mut changes, mut made) = (Vec::new(), Vec::new());
+    let mut touched: BTreeSet<ProductId> = BTreeSet::new();
     for (n, row) in cells.iter().enumerate() {
-        let Ok((connection, parts)) = known.judge(row) else {
-            done.skipped += 1;
-            continue;
-        };
-        let Ok(update) = row.update() else {
-            done.skipped += 1;
-            continue;
-        };
-        if let Some(id) = known.listings.get(&n) {
-            let Some(old) = listings::lock_names(&mut tx.conn, *id).await? else { continue };
-            let changed = change(tx, *id, &old, &update, &import.actor).await?;
-            if changed {
-                done.updated += 1
-            } else {
-                done.unchanged += 1
+        match known.judge(n, row) {
+            Err(_) => done.skipped += 1,
+            Ok(Judged::There(there, update)) if updated(&there.names, &update) == there.names => done.unchanged += 1,
+            Ok(Judged::There(there, update)) => {
+                touched.extend(&there.products);
+                changes.push((there.names.id, update));
             }
-            continue;
+            Ok(Judged::New(connection, parts)) => {
+                touched.extend(parts.iter().map(|(product, _)| *product));
+                made.push((n, New::of(tx.id(), row, &connection, parts)));
+            }
         }
-        // A pack or a bundle is told under a name of its own: the SKU of a part would set that part's number.
-        let single = matches!(&row.components[..], [(_, 1)]);
-        let told_as = row.marketplace_sku.clone().or_else(|| (!single).then(|| row.marketplace_product_id.clone()));
-        let price = row.money().ok().flatten();
-        made.push((
-            n,
-            New {
-                id: tx.id(),
-                marketplace: connection.id,
-                parts,
-                told_as,
-                refs: Value::Object(row.refs.clone().unwrap_or_default()).to_string(),
-                price,
-                currency: price.map(|money| money.currency.to_string()),
-            },
-        ));
-        done.created += 1;
     }
+    Working::hold(tx, touched).await?;
+    for (id, update) in changes {
+        let old = listings::lock_names(&mut tx.conn, id).await?;
+        match old {
+            None => done.skipped += 1,
+            Some(old) if change(tx, &old, &update, &import.actor).await? => done.updated += 1,
+            Some(_) => done.unchanged += 1,
+        }
+    }
+    done.created += made.len() as i64;
     insert(tx, &cells, &made, &import.actor).await?;
     Ok(done)
 }
@@ -224,7 +277,7 @@ async fn insert(tx: &mut Tx<'_>, cells: &[ListingCells], made: &[(usize, New)], 
     for (n, new) in made {
         let Some(state) = cells.get(*n).and_then(|row| row.state_word()).filter(|state| *state != "active") else { continue };
         let Some(old) = listings::lock_names(&mut tx.conn, new.id).await? else { continue };
-        change(tx, new.id, &old, &UpdateListing { state: Some(state), ..UpdateListing::default() }, actor).await?;
+        change(tx, &old, &UpdateListing { state: Some(state), ..UpdateListing::default() }, actor).await?;
     }
     for marketplace in made.iter().map(|(_, new)| new.marketplace).collect::<BTreeSet<_>>() {
         webhooks::retry_unmapped(&mut tx.conn, marketplace).await?;

@@ -105,6 +105,22 @@ impl Known {
         Ok(Self(found.into_iter().map(of).collect()))
     }
 
+    /// The same, once the stock of those that the rows would change is held: what is known of them stands still from then on.
+    async fn stocked(tx: &mut Tx<'_>, rows: &[ProductCells], main: LocationId) -> Result<Self, DbError> {
+        let known = Self::load(&mut tx.conn, rows, main).await?;
+        let changes = |row: &ProductCells| {
+            let (old, on_hand) = known.of(&row.sku)?;
+            let changed = merge(Some(old), row, 0).is_ok_and(|(_, changed)| changed);
+            (changed || row.stock.is_some_and(|stock| stock != on_hand)).then_some(old.id)
+        };
+        let changed: BTreeSet<ProductId> = rows.iter().filter_map(changes).collect();
+        if changed.is_empty() {
+            return Ok(known);
+        }
+        Working::hold(tx, changed).await?;
+        Self::load(&mut tx.conn, rows, main).await
+    }
+
     fn of(&self, sku: &str) -> Option<(&ProductRow, i64)> {
         self.0.get(sku).map(|(row, on_hand)| (row, *on_hand))
     }
@@ -176,7 +192,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, import: &ImportRow, rows: &[(i64, Str
     let main = *store.locations.first().ok_or_else(|| DbError::inconsistent("marketplaces", "locations", STORE))?;
     let cells = rows.iter().map(|(n, data)| Ok((*n, row_of::<ProductCells>(data)?))).collect::<Result<Vec<_>, DbError>>()?;
     let only: Vec<ProductCells> = cells.iter().map(|(_, row)| row.clone()).collect();
-    let known = Known::load(&mut tx.conn, &only, main).await?;
+    let known = Known::stocked(tx, &only, main).await?;
     let archived = imports::archived(&mut tx.conn, only.iter().map(|row| row.sku.as_str())).await?;
     let mut done = Counts::default();
     let (mut new, mut touched, mut wanted) = (Vec::new(), BTreeSet::new(), Vec::new());

@@ -269,6 +269,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, import: &ImportRow, rows: &[(i64, Str
             Err(_) => done.skipped += 1,
         }
     }
+    set_all_broad(tx, broad, &mut done).await?;
     let parts = listings::components(&mut tx.conn, of_listings.keys().copied()).await?;
     let mut products: BTreeSet<ProductId> = of_products.keys().copied().collect();
     products.extend(parts.iter().map(|part| part.product_id));
@@ -281,10 +282,22 @@ pub(super) async fn apply(tx: &mut Tx<'_>, import: &ImportRow, rows: &[(i64, Str
         working.touch(product, cause);
     }
     working.flush(tx).await?;
-    for (place, old, row) in broad {
-        set_broad(tx, place, &old, row, &mut done).await?;
-    }
     Ok(done)
+}
+
+/// Before any stock is locked: the mark of the pass that follows comes before stock and marketplaces, as in the pass itself.
+async fn set_all_broad(tx: &mut Tx<'_>, rows: Vec<(Place, Rule, &RuleCells)>, done: &mut Counts) -> Result<(), DbError> {
+    let mut changes = false;
+    for (_, old, row) in &rows {
+        changes |= row.over(old)? != *old;
+    }
+    if changes {
+        rules::set_pass(&mut tx.conn, "").await?;
+    }
+    for (place, old, row) in rows {
+        set_broad(tx, place, &old, row, done).await?;
+    }
+    Ok(())
 }
 
 /// The rules of these products, under a lock that is taken after those of their stock; gives which changed.

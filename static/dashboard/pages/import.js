@@ -1,4 +1,4 @@
-// Products, listings and rules as CSV: choose a file, see what it would do, then do it.
+// Products, listings, rules and counts as CSV: choose a file, see what it would do, then do it.
 
 import { call, download, Problem } from "../api.js";
 import { count, plural } from "../format.js";
@@ -7,13 +7,14 @@ import { act, card, choice, confirmed, h, head, icon, stat, table, toast } from 
 export const title = "Import and export";
 export const load = async () => ({});
 
-const KINDS = { products: "Products", listings: "Listings", rules: "Rules" };
+const KINDS = { products: "Products", listings: "Listings", rules: "Rules", counts: "Counts" };
 /** Where each of them is looked at, and what is to be known of its file. */
-const PLACES = { products: "#/products", listings: "#/marketplaces", rules: "#/settings/rules" };
+const PLACES = { products: "#/products", listings: "#/marketplaces", rules: "#/settings/rules", counts: "#/products" };
 const NOTES = {
   products: "The first line names the columns, parted by commas, in any order: sku, name, price, currency, stock, cost_price, low_stock_threshold, oversell_policy. A new product needs sku and name, and a price its currency. An empty cell leaves things as they are.",
   listings: "The first line names the columns, parted by commas: marketplace, marketplace_product_id, sku, and what else the download holds. An empty cell leaves things as they are.",
   rules: "A line per rule: of the hub, a marketplace, a product or a listing. An empty cell takes that part of the rule away, so that it is inherited; rules without a line stay.",
+  counts: "A line per shelf. What is sold after it was counted is taken off again: write counted_at where that was not just now, and empty expected_version where things are sold meanwhile.",
 };
 
 export function view(_, ctx) {
@@ -24,7 +25,9 @@ export function view(_, ctx) {
     choice("What", Object.entries(KINDS), kind, (value) => ((state.file = state.preview = null), ctx.ask({ kind: value }))),
     card("Download", {}, h("div", { class: "actions" }, act(`Download ${KINDS[kind].toLowerCase()}`, () => download(`/v1/admin/${kind}/export`, `${kind}.csv`), { name: "file" }))),
     card("Bring in", { note: "Nothing is changed before you have seen what would be." },
-      h("div", { class: "field" }, h("label", { for: "csv" }, "CSV file"), h("input", { id: "csv", type: "file", accept: ".csv,text/csv", onchange: ({ target }) => target.files[0] && look(target.files[0], kind, ctx) })),
+      h("div", { class: "field" }, h("label", { for: "csv" }, "CSV file"), h("input", { id: "csv", type: "file", accept: ".csv,text/csv",
+        // The same file, mended, is a choice as well: without this a browser would not say so.
+        onclick: ({ target }) => (target.value = ""), onchange: ({ target }) => target.files[0] && look(target.files[0], kind, ctx) })),
       // Beneath the field, which stays where it is however much there is to say.
       h("p", { class: "note" }, NOTES[kind]),
       state.preview ? h("div", { id: "found" }, preview(state.preview, kind, ctx)) : null),
@@ -55,6 +58,7 @@ function preview(result, kind, ctx) {
     wrong ? table("What is wrong", [["Line", (e) => String(e.line ?? "–"), { num: true }], ["Column", (e) => h("span", { class: "mono" }, e.field)], ["What is wrong", (e) => e.message]], result.errors) : null,
     wrong > (result.errors?.length ?? 0) ? h("p", { class: "note" }, `The first ${count(result.errors.length)} of ${count(wrong)} are shown.`) : null,
     wrong ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, "Mend these lines and choose the file again. Nothing was changed."))
+      : !(result.created + result.updated) ? h("p", { class: "note" }, "Nothing would change: everything is as the file says.")
       : h("div", { class: "actions" }, act(`Bring in ${plural(result.created + result.updated, "row")}`, async () => {
         const done = await confirmed((confirm) => send(ctx.state.file, kind, false, confirm));
         if (done === false) return;

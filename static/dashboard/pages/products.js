@@ -19,7 +19,7 @@ export function view(page, ctx) {
   const [q, stock] = [ctx.query.get("q") ?? "", ctx.query.get("stock") ?? ""];
   const filtered = q || stock;
   return [
-    head("Products", { actions: session.may("operator") ? [go("Import", "#/products/import", { name: "file" }), act("New product", () => create(ctx), { name: "plus", main: true })] : null }),
+    head("Products", { actions: session.may("operator") ? [go("Import", "#/products/import", { name: "file" }), go("Count", "#/products/import?kind=counts", { name: "scale" }), act("New product", () => create(ctx), { name: "plus", main: true })] : null }),
     card("", { flush: true },
       h("div", { class: "toolbar" },
         h("div", { class: "search" }, icon("search"), h("input", { type: "search", "aria-label": "Search by SKU or name", placeholder: "SKU or name", value: q, spellcheck: "false",

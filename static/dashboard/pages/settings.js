@@ -24,7 +24,7 @@ export function view() {
     head("Settings"),
     card("", { flush: true }, rows("Settings", [
       ...shown.map(([part, name, text, image]) => row({ key: part, href: `#/settings/${part}`, lead: icon(image), main: name, sub: text })),
-      row({ key: "import", href: "#/products/import", lead: icon("file"), main: "Import and export", sub: "Products, listings and rules as CSV" }),
+      row({ key: "import", href: "#/products/import", lead: icon("file"), main: "Import and export", sub: "Products, listings, rules and counts as CSV" }),
       row({ key: "start", href: "#/start", lead: icon("rocket"), main: "Guided set-up", sub: "From the first marketplace to live numbers" }),
       row({ key: "api", href: "/openapi.json", lead: icon("link"), main: "API", sub: "Everything here is done with it; its description as OpenAPI" }),
     ])),

@@ -144,6 +144,8 @@ async fn nothing_from_before_leaves_when_it_comes_back_also_after_a_crash() {
     assert!(told(&hub, mark).iter().all(|stock| *stock == 3), "{:?}", told(&hub, mark));
     let database = hub.stop().await;
     let hub = Hub::on(database, plan()).await;
+    // It was paused when it was put away.
+    assert_eq!(hub.admin("POST", &format!("{UZUM}/resume"), None).await.status, 200);
     is_back(&hub, "uzum").await;
     hub.shows("uzum", "PHONE-001", 3).await;
     hub.settled(WAIT).await;
@@ -156,6 +158,28 @@ async fn nothing_from_before_leaves_when_it_comes_back_also_after_a_crash() {
     assert_eq!(hub.admin("POST", &format!("{UZUM}/pause"), None).await.status, 200);
     hub.until("it rests", async || hub.get(UZUM).await["status"] == "paused").await;
     assert_eq!(hub.admin("POST", &format!("{UZUM}/resume"), None).await.json()["status"], "active");
+    hub.stop().await;
+}
+
+/// Who paused it did not say that it may go on, by archiving it or by bringing it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_paused_comes_back_paused() {
+    let hub = Hub::with(plan()).await;
+    hub.settled(WAIT).await;
+    assert_eq!(hub.admin("POST", &format!("{UZUM}/pause"), None).await.status, 200);
+    let mark = hub.mark("uzum");
+    for _ in 0..2 {
+        archive(&hub, "uzum").await;
+        // A pass that goes by wakes nothing that is put away.
+        assert_eq!(hub.admin("PUT", "/v1/admin/rules", Some(json!({"rule": {"buffer": 0}}))).await.status, 200);
+        hub.store_sells("PHONE-001", 1).await;
+        assert_eq!(hub.admin("POST", &format!("{UZUM}/restore"), None).await.status, 200);
+        hub.until("its listings are worked out", async || hub.get(UZUM).await["status"] != "restoring").await;
+        assert_eq!(hub.get(UZUM).await["status"], "paused");
+    }
+    assert_eq!(hub.told("uzum", mark), [], "nothing was said to it");
+    assert_eq!(hub.admin("POST", &format!("{UZUM}/resume"), None).await.json()["status"], "active");
+    hub.shows("uzum", "PHONE-001", 48).await;
     hub.stop().await;
 }
 

@@ -205,7 +205,8 @@ async fn a_broken_upload_is_nothing_and_an_accepted_one_is_everything() {
     };
     let stage = Stage { id: None, kind: Kind::Products, rows: (1..=600).map(|n| (n, cells(n))).collect(), actor: "test".into() };
     let id = hub.context.writer.run(stage).await.unwrap();
-    let accept = Accept { id, actor: "test".into(), action: Kind::Products.action(), rows: 600, request_id: "r".into() };
+    let accept =
+        Accept { id, actor: "test".into(), action: Kind::Products.action(), rows: 600, request_id: "r".into(), key: None };
     hub.context.writer.run(accept).await.unwrap();
     let database = hub.stop().await;
     let hub = Hub::on(database, Plan { shops: vec!["uzum"], products: vec![], ..Plan::default() }).await;
@@ -213,5 +214,171 @@ async fn a_broken_upload_is_nothing_and_an_accepted_one_is_everything() {
     assert_eq!((hub.available("R-1").await, hub.available("R-600").await), (1, 600));
     assert_eq!(hub.admin("GET", "/v1/admin/products/X-1", None).await.status, 404);
     hub.settled(Duration::from_secs(20)).await;
+    hub.stop().await;
+}
+
+/// What a listing is made of does not change: a line that says otherwise is a mistake, not a wish that is passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_that_is_there_is_not_made_of_something_else() {
+    let hub = hub().await;
+    import(&hub, TABLE).await;
+    let head = "marketplace,marketplace_product_id,sku,units,components,price,currency\n";
+    let good = format!(
+        "{head}uzum,U-1,A-1,,,9.00,USD\nuzum,SET,,,\"[{{\"\"sku\"\":\"\"A-1\"\",\"\"units\"\":1}},{{\"\"sku\"\":\"\"B-2\"\",\"\"units\"\":2}}]\",,\n"
+    );
+    assert_eq!(counts(&send(&hub, "listings/import", good.as_bytes()).await.json()), [2, 0, 0]);
+    for (row, says) in [
+        ("uzum,U-1,B-2,,,9.00,USD", "A-1 × 1"),
+        ("uzum,U-1,A-1,6,,9.00,USD", "A-1 × 1"),
+        ("uzum,SET,A-1,,,,", "A-1 × 1, B-2 × 2"),
+    ] {
+        let refused = send(&hub, "listings/import", format!("{head}{row}\n").as_bytes()).await;
+        let error = refused.json()["errors"][0].clone();
+        assert_eq!((refused.status, &error["field"]), (422, &json!("sku")), "{row}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(says), "{row}: {error}");
+    }
+    // A dry run tells what changes from what stays.
+    let plan = format!("{good}uzum,U-9,B-2,,,,\n").replace("9.00", "8.00");
+    let planned = send(&hub, "listings/import?dry_run=true", plan.as_bytes()).await.json();
+    assert_eq!(counts(&planned), [1, 1, 1], "{planned}");
+    // Its product is put away, and the table that goes out still comes in.
+    assert_eq!(hub.admin("PATCH", "/v1/admin/products/%3DC", Some(json!({"archived": false}))).await.status, 200);
+    let listed = format!("{head}uzum,U-C,=C,,,,\n");
+    assert_eq!(counts(&send(&hub, "listings/import", listed.as_bytes()).await.json()), [1, 0, 0]);
+    let archived = hub.admin("PATCH", "/v1/admin/products/%3DC", Some(json!({"archived": true}))).await;
+    assert_eq!(archived.status, 200, "{}", archived.text());
+    let again = send(&hub, "listings/import", export(&hub, "listings").await.as_bytes()).await;
+    assert_eq!((again.status, counts(&again.json())), (200, [0, 0, 3]), "{}", again.text());
+    let new = send(&hub, "listings/import", format!("{head}uzum,U-D,=C,,,,\n").as_bytes()).await;
+    assert_eq!(new.status, 422, "a product that is put away is not listed anew");
+    hub.stop().await;
+}
+
+/// Names that no database takes, or that no order could be looked up by, are told to whoever writes them, and stop no other table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_on_a_marketplace_are_texts_of_some_length() {
+    let hub = hub().await;
+    import(&hub, TABLE).await;
+    let long = "x".repeat(3_000);
+    for refs in [
+        json!({"k": "a\u{0}b"}),
+        json!({"k": {"deep": ["\u{0}"]}}),
+        json!({"a\u{0}": 1}),
+        json!({"k": long}),
+        json!({long.as_str(): 1}),
+    ] {
+        let cell = refs.to_string().replace('"', "\"\"");
+        let table = format!("marketplace,marketplace_product_id,sku,refs\nuzum,U-1,A-1,\"{cell}\"\n");
+        let refused = send(&hub, "listings/import", table.as_bytes()).await;
+        assert_eq!((refused.status, &refused.json()["errors"][0]["field"]), (422, &json!("refs")), "{}", refused.text());
+        let body = json!({"marketplace": "uzum", "sku": "A-1", "marketplace_product_id": "U-1", "refs": refs});
+        let refused = hub.admin("POST", "/v1/admin/listings", Some(body)).await;
+        assert_eq!((refused.status, refused.fields()), (422, vec!["/refs".to_owned()]), "{}", refused.text());
+    }
+    let body = json!({"marketplace": "uzum", "sku": "A-1", "marketplace_product_id": "U-1", "refs": {"k": "good"}});
+    let made = hub.admin("POST", "/v1/admin/listings", Some(body)).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let path = format!("/v1/admin/listings/{}", made.json()["id"].as_str().unwrap());
+    let refused = hub.admin("PATCH", &path, Some(json!({"refs": {"k": "\u{0}"}}))).await;
+    assert_eq!((refused.status, refused.fields()), (422, vec!["/refs".to_owned()]), "{}", refused.text());
+    hub.stop().await;
+}
+
+/// An adapter that cannot name a listing without a ref says so of each line, as it does of a single one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_needs_the_names_that_its_marketplace_goes_by() {
+    use stockhub::simulator::kinds::Kind;
+    let plan = Plan { shops: vec![], kinds: vec![("wb", Kind::Wildberries)], products: vec![], ..Plan::default() };
+    let hub = Hub::with(plan).await;
+    import(&hub, TABLE).await;
+    let table = "marketplace,marketplace_product_id,sku,refs\nwb,W-1,A-1,\nwb,W-2,B-2,\"{\"\"chrt_id\"\":7}\"\n";
+    let refused = send(&hub, "listings/import", table.as_bytes()).await;
+    let errors = refused.json()["errors"].clone();
+    assert_eq!(
+        (refused.status, errors.as_array().unwrap().len(), &errors[0]["line"], &errors[0]["field"]),
+        (422, 1, &json!(2), &json!("refs")),
+        "{errors}"
+    );
+    assert!(errors[0]["message"].as_str().unwrap().contains("chrt_id"), "{errors}");
+    hub.stop().await;
+}
+
+/// What is said of a cell is as long as is good to read, however large the cell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_a_table_is_short() {
+    let hub = hub().await;
+    let long = "9".repeat(60_000);
+    let rows: String = (0..60).map(|n| format!("S-{n},{long}\n")).collect();
+    let refused = send(&hub, "products/import", format!("sku,stock\n{rows}").as_bytes()).await;
+    assert_eq!(refused.json()["error_count"], 60);
+    assert!(refused.body.len() < 50_000, "{} bytes", refused.body.len());
+    let refused = send(&hub, "products/import", format!("sku,{long}\n").as_bytes()).await;
+    assert_eq!(refused.problem(), "csv-header");
+    assert!(refused.body.len() < 5_000, "{} bytes", refused.body.len());
+    hub.stop().await;
+}
+
+/// A hub that stops sends a table that somebody reads to its end; one that ends early must not look whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_looks_whole_only_where_it_is() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let hub = Hub::with(Plan { shops: vec![], products: vec![], ..Plan::default() }).await;
+    // More than sockets hold of their own.
+    let name = "\u{1f4e6}".repeat(250);
+    let rows: String = (0..8_000).map(|n| format!("S-{n},{name}\n")).collect();
+    import(&hub, &format!("sku,name\n{rows}")).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut socket = socket.connect(hub.address).await.unwrap();
+    let head = format!("GET /v1/admin/products/export HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut begun = [0; 64];
+    socket.read_exact(&mut begun).await.unwrap();
+    let mut stop = Box::pin(hub.stop());
+    // It is told to stop before anybody reads on.
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut stop).await.is_err(), "it waits for the table");
+    let read = async {
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest).await;
+        rest
+    };
+    let (rest, _) = tokio::join!(read, stop);
+    let lines = rest.windows(4).filter(|bytes| bytes == b"\r\nS-").count();
+    assert!(!rest.ends_with(b"0\r\n\r\n") || lines == 8_000, "{lines} lines came, and looked whole");
+}
+
+/// A table that is sent again because its answer was lost is done once: what was sold in between is not undone by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_table_under_the_same_key_is_done_once() {
+    let hub = hub().await;
+    import(&hub, TABLE).await;
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let send = async |path: &str, key: &str, table: &str| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "text/csv"), ("idempotency-key", key)];
+        hub.http.send_bytes("POST", &format!("/v1/admin/{path}"), &headers, table.as_bytes()).await
+    };
+    for (path, table, reused) in [
+        ("products/import", "sku,stock\nA-1,40\n", "sku,stock\nA-1,41\n"),
+        ("counts/import", "sku,count\nA-1,30\n", "sku,count\nA-1,31\n"),
+    ] {
+        let planned = send(&format!("{path}?dry_run=true"), "one", table).await;
+        assert_eq!((planned.status, counts(&planned.json())), (200, [0, 1, 0]), "{path}: {}", planned.text());
+        let first = send(path, "one", table).await;
+        assert_eq!((first.status, counts(&first.json()), first.header("idempotency-replayed")), (200, [0, 1, 0], None), "{path}");
+        let left = hub.available("A-1").await - 2;
+        hub.store_sells("A-1", 2).await;
+        let again = send(path, "one", table).await;
+        assert_eq!(
+            (again.status, again.json(), again.header("idempotency-replayed")),
+            (200, first.json(), Some("true")),
+            "{path}"
+        );
+        assert_eq!(hub.available("A-1").await, left, "{path}");
+        let other = send(path, "one", reused).await;
+        assert_eq!((other.status, other.problem().as_str()), (422, "idempotency-key-reused"), "{path}: {}", other.text());
+        assert_eq!(hub.available("A-1").await, left, "{path}");
+        assert_eq!(send(path, "two", table).await.json(), first.json(), "another key, another time");
+        assert_eq!(hub.available("A-1").await, left + 2, "{path}");
+    }
     hub.stop().await;
 }

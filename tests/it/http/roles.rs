@@ -128,6 +128,7 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("POST",   "/v1/admin/listings/import",                        OPERATOR),
     ("GET",    "/v1/admin/listings/export",                        VIEWER),
     ("POST",   "/v1/admin/rules/import",                           OPERATOR),
+    ("POST",   "/v1/admin/counts/import",                          OPERATOR),
     ("GET",    "/v1/admin/rules/export",                           VIEWER),
     ("GET",    "/v1/admin/counts/export",                          VIEWER),
     ("GET",    "/v1/auth/setup",                                   PUBLIC),

@@ -182,7 +182,7 @@ async fn what_holds_for_all_is_the_admins() {
         "rule": {"buffer": 9}, "may_all": false});
     let stage = Stage { id: None, kind: Kind::Rules, rows: vec![(2, staged.to_string())], actor: "op".into() };
     let id = hub.context.writer.run(stage).await.unwrap();
-    let accept = Accept { id, actor: "op".into(), action: Kind::Rules.action(), rows: 1, request_id: "r".into() };
+    let accept = Accept { id, actor: "op".into(), action: Kind::Rules.action(), rows: 1, request_id: "r".into(), key: None };
     hub.context.writer.run(accept).await.unwrap();
     let applied = async || hub.context.writer.run(stockhub::pipeline::import::ApplyNext(id)).await.unwrap();
     let counts = loop {
@@ -250,7 +250,8 @@ async fn an_accepted_table_is_applied_to_the_end() {
     };
     let stage = Stage { id: None, kind: Kind::Rules, rows: (1..=1_200).map(|n| (n, cells(n))).collect(), actor: "test".into() };
     let id = hub.context.writer.run(stage).await.unwrap();
-    let accept = Accept { id, actor: "test".into(), action: Kind::Rules.action(), rows: 1_200, request_id: "r".into() };
+    let accept =
+        Accept { id, actor: "test".into(), action: Kind::Rules.action(), rows: 1_200, request_id: "r".into(), key: None };
     hub.context.writer.run(accept).await.unwrap();
     let database = hub.stop().await;
     let hub = Hub::on(database, Plan { products: vec![], ..plan() }).await;

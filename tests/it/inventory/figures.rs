@@ -205,3 +205,73 @@ async fn figures_that_take_long_are_told_again_and_found_anew_behind_an_answer()
     assert_eq!((deliveries(&late), &late["counted_at"]), (3, &json!(clock.now())), "what is that old is not told");
     hub.stop().await;
 }
+
+/// A price that cannot be is the sender's mistake: pieces are booked all the same, and figures can still be asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sums_of_absurd_prices_keep_nothing_from_being_sold() {
+    let plan = Plan { shops: vec!["uzum"], products: vec![("A-1", 50)], stock_feed: "orders", ..Plan::default() };
+    let hub = Hub::with(plan).await;
+    for n in 0..3 {
+        let order = json!({"event": "order.created", "order_id": n.to_string(), "timestamp": Clock::system().now().to_string(),
+            "items": [{"order_item_id": "1", "sku": "A-1", "quantity": 100_000, "price": "9999999999999.00"}]});
+        let row = hub.delivered("uzum", order.to_string().as_bytes()).await;
+        assert_eq!(row["status"], "processed", "{row}");
+    }
+    assert_eq!(hub.available("A-1").await, 50 - 300_000);
+    for group in ["", "day", "marketplace,sku", "day,marketplace,sku"] {
+        let found = hub.get(&format!("/v1/admin/analytics?group_by={group}")).await;
+        assert_eq!(found["totals"][0]["units"], 300_000, "{found}");
+    }
+    hub.stop().await;
+}
+
+/// More rows than an answer holds go out as a table, each once; as JSON they are refused and the way out is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_sales_has_as_many_rows_as_there_are() {
+    let hub = Hub::with(Plan { shops: vec!["uzum"], products: vec![], stock_feed: "orders", ..Plan::default() }).await;
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let csv = [("authorization", bearer.as_str()), ("content-type", "text/csv")];
+    let rows = |line: &dyn Fn(usize) -> String| (0..900).map(line).collect::<String>();
+    let products = format!("sku,name,stock,price,currency\n{}", rows(&|n| format!("P-{n:03},Product,1000,1.50,USD\n")));
+    let listings = format!("marketplace,sku,state\n{}", rows(&|n| format!("uzum,P-{n:03},paused\n")));
+    for (path, table) in [("products", products), ("listings", listings)] {
+        let answer = hub.http.send_bytes("POST", &format!("/v1/admin/{path}/import"), &csv, table.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let now = Clock::system().now();
+    for day in 0..12_u64 {
+        let items: Vec<Value> = (0..900)
+            .map(|n| json!({"order_item_id": n.to_string(), "sku": format!("P-{n:03}"), "quantity": 1 + n % 3, "price": "1.50"}))
+            .collect();
+        let at = now.minus(Duration::from_secs(day * 86_400)).to_string();
+        webhook(&hub, "uzum", &json!({"event": "order.created", "order_id": day.to_string(), "timestamp": at, "items": items}))
+            .await;
+    }
+    let whole = hub.get("/v1/admin/analytics?only=sales").await["totals"][0].clone();
+    assert_eq!((&whole["units"], &whole["orders"]), (&json!(12 * 1_800), &json!(12 * 900)));
+    let refused = hub.admin("GET", "/v1/admin/analytics?group_by=day,sku", None).await;
+    assert_eq!((refused.status, refused.fields()), (422, vec!["from".to_owned()]));
+    assert!(refused.text().contains("CSV"), "{}", refused.text());
+    let headers = [("authorization", bearer.as_str()), ("accept", "text/csv")];
+    for (by, keys, count) in [
+        ("day,marketplace,sku", &["day", "marketplace", "sku"][..], 10_800),
+        ("day,sku", &["day", "sku"], 10_800),
+        ("marketplace,sku", &["marketplace", "sku"], 900),
+        ("sku", &["sku"], 900),
+        ("day", &["day"], 12),
+        ("", &["currency"], 1),
+    ] {
+        let table = hub.http.send("GET", &format!("/v1/admin/analytics?group_by={by}"), &headers, None).await;
+        let (head, rows) = stockhub::http::read_table(&table.text()).expect("a table");
+        let place = |name: &str| head.iter().position(|column| column == name).unwrap();
+        let of = |row: &Vec<String>| keys.iter().map(|key| row[place(key)].clone()).collect::<Vec<_>>();
+        let names: std::collections::BTreeSet<_> = rows.iter().map(of).collect();
+        assert_eq!((rows.len(), names.len()), (count, count), "by {by}: each once");
+        let sum = |name: &str| rows.iter().map(|row| row[place(name)].replace('.', "").parse::<i64>().unwrap()).sum::<i64>();
+        assert_eq!((sum("units"), sum("revenue"), sum("orders")), (12 * 1_800, 12 * 1_800 * 150, 12 * 900), "by {by}");
+        assert!(rows.iter().all(|row| row[place("day")].is_empty() != by.contains("day")), "by {by}");
+    }
+    let best = hub.http.send("GET", "/v1/admin/analytics?group_by=sku&top=3", &headers, None).await.text();
+    assert_eq!(best.lines().count(), 4, "{best}");
+    hub.stop().await;
+}

@@ -2,6 +2,7 @@ mod bundles;
 mod counts;
 mod feeds;
 mod figures;
+mod locks;
 mod mending;
 mod places;
 mod products;

@@ -38,6 +38,10 @@ async fn a_well_account_is_well() {
     }
     assert!(check(&body, "webhooks")["advice"].as_str().unwrap().contains("/webhooks/shelf"));
     assert_eq!(stand.shelf.count("GET /check"), 1, "the cheapest question");
+    stand.shelf.sells("O-1", "L-A-1", 1, stand.now());
+    stand.webhook(&json!({"hint": "O-1"})).await;
+    let heard = check(&examined(&stand).await, "webhooks").clone();
+    assert!(heard["status"] == "ok" && heard["detail"].as_str().unwrap().contains("the last one came at 2026-01-09T"), "{heard}");
     stand.hub.stop().await;
 }
 
