@@ -1,4 +1,6 @@
 //! Reading a table (RFC 4180) as it comes, piece by piece: rows go out as soon as they are whole, and nothing is kept of them.
+//! Where a comma is part of numbers, spreadsheets part cells by semicolons, and what is copied from them by tabs: whichever of the
+//! three comes first does.
 
 use super::csv::is_formula;
 
@@ -30,6 +32,8 @@ enum At {
 
 pub struct Reader {
     at: At,
+    /// What parts cells, once it is known: at the end of the first row it is.
+    separator: Option<u8>,
     cell: Vec<u8>,
     cells: Vec<String>,
     line: usize,
@@ -40,7 +44,7 @@ pub struct Reader {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { at: At::Start, cell: Vec::new(), cells: Vec::new(), line: 1, begun: 1, seen: 0 }
+        Self { at: At::Start, separator: None, cell: Vec::new(), cells: Vec::new(), line: 1, begun: 1, seen: 0 }
     }
 }
 
@@ -80,7 +84,7 @@ impl Reader {
                 self.keep(b'"')?;
             }
             (At::Start, b'"') => self.at = At::Quoted,
-            (_, b',') => {
+            (_, byte) if self.parts(byte) => {
                 self.end_cell()?;
                 self.at = At::Start;
             }
@@ -99,6 +103,13 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    fn parts(&mut self, byte: u8) -> bool {
+        if self.separator.is_none() && matches!(byte, b',' | b';' | b'\t') {
+            self.separator = Some(byte);
+        }
+        self.separator == Some(byte)
     }
 
     fn keep(&mut self, byte: u8) -> Result<(), Broken> {
@@ -121,6 +132,7 @@ impl Reader {
 
     fn end_row(&mut self, rows: &mut Vec<Row>) -> Result<(), Broken> {
         self.end_cell()?;
+        self.separator.get_or_insert(b',');
         let cells = std::mem::take(&mut self.cells);
         // An empty line is no row.
         if cells.len() > 1 || cells.first().is_some_and(|cell| !cell.is_empty()) {
@@ -185,6 +197,19 @@ mod tests {
         }
         assert_eq!(read(b"", 9), Ok(vec![]));
         assert_eq!(read(b"\"\"", 9), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_first_that_may_part_cells_parts_them_all() {
+        let wanted = vec![(1, cells(&["sku", "name"])), (2, cells(&["A;1", "one, two\tthree"])), (3, cells(&["B", "x, y"]))];
+        assert_eq!(read("\u{feff}sku;name\n\"A;1\";one, two\tthree\n\"B\";\"x, y\"".as_bytes(), 2).as_ref(), Ok(&wanted));
+        assert_eq!(read(b"sku\tname\nA\tb;c,d\n", 5), Ok(vec![(1, cells(&["sku", "name"])), (2, cells(&["A", "b;c,d"]))]));
+        assert_eq!(
+            read(b"sku\nA;B\n", 5),
+            Ok(vec![(1, cells(&["sku"])), (2, cells(&["A;B"]))]),
+            "one column is parted by nothing"
+        );
+        assert_eq!(read(b"\"a;b\",c\n", 5), Ok(vec![(1, cells(&["a;b", "c"]))]));
     }
 
     #[test]

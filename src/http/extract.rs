@@ -242,9 +242,11 @@ fn missing(parent: &str, message: &str) -> String {
     name.map_or_else(|| parent.to_owned(), |name| format!("{}/{name}", parent.trim_end_matches('/')))
 }
 
-/// Without the position in the text, which the pointer says better.
+/// Without the position in the text, which the pointer says better, and without names of ours: `expected struct OrderShape with 3
+/// elements` is an object to whoever sends it.
 fn words(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+    let message = message.split(" at line ").next().unwrap_or(message);
+    if message.contains("expected struct ") { "must be an object".into() } else { message.to_owned() }
 }
 
 /// The version somebody has seen, where they say so.

@@ -253,6 +253,9 @@ pub(super) async fn explain(
     ctx: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     require(&request, &ctx, Role::Viewer).await?;
+    if params.0.marketplace.as_deref().is_some_and(|code| ctx.kit.registry.by_code(code).is_none()) {
+        return Err(Problem::field("marketplace", "there is no marketplace of this code"));
+    }
     let question = Explain { sku: sku.into_inner(), marketplace: params.0.marketplace, kit: ctx.kit.clone() };
     let found = ctx.ask(question).await?;
     let found = found.ok_or_else(|| Problem::not_found("unknown-sku", "there is no product with this SKU"))?;

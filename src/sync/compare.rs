@@ -86,9 +86,7 @@ impl Compare {
             );
         };
         if let Some(why) = judge::fence(row, seen.asked_at, moved, unprocessed, self.orders_read) {
-            // What agrees although much is going on agrees.
-            let harmless = expected == seen.quantity && !moved && row.push_state != "in_flight";
-            return if harmless && row.wanted_version == row.acked_version { Verdict::Equal } else { Verdict::Skipped(why) };
+            return if judge::agrees(row, expected, seen.quantity, moved) { Verdict::Equal } else { Verdict::Skipped(why) };
         }
         match seen.quantity == expected {
             true => Verdict::Equal,

@@ -29,6 +29,12 @@ pub(super) fn fence(
     }
 }
 
+/// What agrees although much is going on agrees; also where a number is told and not confirmed yet, if it is there already.
+pub(super) fn agrees(row: &FencedRow, expected: i64, remote: i64, moved: bool) -> bool {
+    let told = row.wanted_version == row.acked_version || row.listed_stock == expected;
+    told && expected == remote && !moved && row.push_state != "in_flight"
+}
+
 /// What probably happened. Suspected, not known: it tells a person where to look first.
 pub(super) fn cause(row: &FencedRow, expected: i64, remote: i64) -> &'static str {
     let difference = remote - expected;
@@ -162,6 +168,16 @@ mod tests {
         }
         assert!(fence(&row(), at, true, false, true).is_some() && fence(&row(), at, false, true, true).is_some());
         assert!(fence(&row(), at, false, false, false).is_some());
+    }
+
+    #[test]
+    fn what_shows_what_it_should_agrees_also_before_it_is_confirmed() {
+        let told = FencedRow { push_state: "unknown".into(), wanted_version: 5, ..row() };
+        assert!(agrees(&told, 50, 50, false));
+        assert!(!agrees(&told, 50, 49, false) && !agrees(&told, 50, 50, true));
+        let to_tell = FencedRow { listed_stock: 48, wanted_version: 5, ..row() };
+        assert!(!agrees(&to_tell, 50, 50, false), "it is to show another number");
+        assert!(!agrees(&FencedRow { push_state: "in_flight".into(), ..told }, 50, 50, false));
     }
 
     #[test]

@@ -153,6 +153,8 @@ impl Sync {
     async fn look(&self, running: &mut Running, names: &Names, only: Option<Vec<usize>>) -> Result<Look, Step> {
         let connection = running.connection.clone();
         let known = only.as_ref().map_or(names.rows.len(), Vec::len) as i64;
+        // A second look is at what the first one counted.
+        let counts = only.is_none();
         let mut reader = Reader::new(self, &connection, names, None, only);
         let mut seen: BTreeMap<ListingId, Seen> = BTreeMap::new();
         loop {
@@ -163,8 +165,10 @@ impl Sync {
                 Ok(Some(batch)) => {
                     running.calls += batch.calls;
                     running.add("pages", 1);
-                    running.add("matched", batch.seen.len() as i64);
-                    running.add("unmapped", batch.strange.len() as i64);
+                    if counts {
+                        running.add("matched", batch.seen.len() as i64);
+                        running.add("unmapped", batch.strange.len() as i64);
+                    }
                     // Named twice, the last one counts: it was read later.
                     seen.extend(batch.seen.into_iter().map(|one| (one.listing, one)));
                     match self.progress(running, None).await {

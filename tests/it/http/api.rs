@@ -327,6 +327,11 @@ async fn every_error_is_a_problem_with_the_requests_id() {
     let answer = hub.admin("PATCH", "/v1/products/NONE/inventory", Some(json!({"delta": 1, "reason": "x"}))).await;
     assert_eq!((answer.status, answer.problem().as_str()), (404, "unknown-sku"));
     assert_eq!(hub.admin("GET", "/v1/admin/orders/abc", None).await.status, 422);
+    let answer = hub.admin("GET", "/v1/admin/products/PHONE-001/explain?marketplace=amazon", None).await;
+    assert_eq!((answer.status, &answer.json()["errors"][0]["field"]), (422, &json!("marketplace")), "{}", answer.text());
+    let answer = hub.admin("POST", "/v1/admin/products", Some(json!([]))).await;
+    let message = &answer.json()["errors"][0]["message"];
+    assert_eq!((answer.status, message), (422, &json!("must be an object")), "no names of ours");
     hub.stop().await;
 }
 

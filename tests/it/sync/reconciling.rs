@@ -50,6 +50,7 @@ async fn what_was_changed_by_hand_is_found_twice_and_told_again() {
     assert_eq!(run["status"], "succeeded", "{run}");
     let counts = &run["counts"];
     assert_eq!((&counts["checked"], &counts["equal"], &counts["discrepancies"]), (&json!(20), &json!(18), &json!(2)), "{run}");
+    assert_eq!(counts["matched"], json!(20), "what is looked at twice is one listing: {run}");
     assert_eq!(run["accuracy"], json!(0.9));
     let high = item(&run, "P-03");
     assert_eq!(
