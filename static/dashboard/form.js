@@ -110,7 +110,6 @@ function clear(node, fields, trouble) {
 function show(node, fields, trouble, error) {
   if (!(error instanceof Problem)) return trouble.replaceChildren(problemBox(error));
   const homeless = [];
-  let first = null;
   for (const { field, message } of error.errors) {
     const home = fields.find(({ at }) => at === field) ?? fields.find(({ at }) => at.startsWith(`${field}/`) || field.startsWith(`${at}/`));
     if (!home) {
@@ -121,10 +120,10 @@ function show(node, fields, trouble, error) {
     input.setAttribute("aria-invalid", "true");
     // A field that was left empty is left out: to a person it is not missing, it is empty.
     node.querySelector(`#${home.id}-error`).textContent = message.startsWith("missing field") ? "is needed" : message;
-    first ??= input;
   }
   if (homeless.length || !error.errors.length) trouble.replaceChildren(problemBox(new Problem(error.status, { ...error.body, errors: homeless }, error.retryAfter)));
-  first?.focus();
+  // The topmost, in whatever order the hub names them.
+  node.querySelector("[aria-invalid=true]")?.focus();
 }
 
 export const moneyFields = (at, label, value, currency) => ({

@@ -12,8 +12,8 @@ export const follows = ({ type, sku, kind }, { params }) => type === "tick" || s
 
 export async function load({ params, signal }) {
   const path = `/v1/admin/products/${encodeURIComponent(params.sku)}`;
-  const [product, why] = await Promise.all([get(path, {}, { signal }), get(`${path}/explain`, {}, { signal })]);
-  return { product, why };
+  const [product, why, places] = await Promise.all([get(path, {}, { signal }), get(`${path}/explain`, {}, { signal }), get("/v1/admin/marketplaces", { archived: "true" }, { signal })]);
+  return { product, why, status: new Map(places.items.map(({ code, status }) => [code, status])) };
 }
 
 const STEPS = {
@@ -21,7 +21,7 @@ const STEPS = {
   units: "In units of the listing", shown: "Shown", paused: "Paused", fixed: "Always the same number", share_percent: "Its share", quota: "Its own quota",
 };
 
-export function view({ product, why }, ctx) {
+export function view({ product, why, status }, ctx) {
   const { sku } = ctx.params;
   const wanted = ctx.query.get("marketplace") ?? "";
   const codes = [...new Set(why.listings.map(({ marketplace }) => marketplace))];
@@ -35,15 +35,15 @@ export function view({ product, why }, ctx) {
         step("Unsellable", "damaged or blocked", -product.unsellable), step("Available", `in ${plural((product.locations ?? []).length || 1, "place")}`, null, product.available)),
       h("div", { class: "actions" }, go("Every movement", productHref(sku, "/timeline?kind=movement"), { small: true, name: "clock" }))),
     codes.length > 1 ? choice("Marketplace", [["", "All"], ...codes.map((code) => [code, session.nameOf(code)])], wanted, (value) => ctx.ask({ marketplace: value })) : null,
-    listings.length ? listings.map(listing) : card("", {}, empty("Not listed there", "No listing of this product exists on this marketplace.", { name: "store", action: go("To the product", productHref(sku)) })),
+    listings.length ? listings.map((l) => listing(l, status.get(l.marketplace))) : card("", {}, empty("Not listed there", "No listing of this product exists on this marketplace.", { name: "store", action: go("To the product", productHref(sku)) })),
   ];
 }
 
 const step = (name, detail, change, value) =>
   h("li", {}, h("span", {}, h("strong", {}, name), detail ? h("span", { class: "soft" }, ` · ${detail}`) : null), h("span", { class: "num", "data-live": true }, value !== undefined ? count(value) : change ? signed(change) : "0"));
 
-function listing(l) {
-  return card(h("span", {}, market(l.marketplace), ": ", num(l.marketplace === "store" ? l.wanted : l.acknowledged ?? l.wanted)), { actions: badge(l.state), note: verdict(l), key: `${l.marketplace}/${l.marketplace_product_id}/${l.market}` },
+function listing(l, status) {
+  return card(h("span", {}, market(l.marketplace), ": ", num(l.marketplace === "store" ? l.wanted : l.acknowledged ?? l.wanted)), { actions: badge(l.state), note: verdict(l, status), key: `${l.marketplace}/${l.marketplace_product_id}/${l.market}` },
     h("ol", { class: "trace", "aria-label": `How ${session.nameOf(l.marketplace)} comes to its number` },
       l.trace.map((s) => step(STEPS[s.step] ?? s.step, s.detail, s.after - s.before, s.after))),
     l.marketplace === "store" ? h("p", { class: "note" }, "Browsers of the store are told at once; nothing has to be sent.")
@@ -55,7 +55,9 @@ function listing(l) {
 const part = (name, value, text) => h("div", {}, h("dt", {}, name), h("dd", {}, num(value)), h("dd", { class: "meaning" }, text));
 
 /** In a sentence: is it right, and if not, what happens next. */
-function verdict(l) {
+function verdict(l, status) {
+  if (status === "auth_error") return `It is told nothing until its keys are mended and it is resumed on its page.${l.last_error ? ` What it said last: ${l.last_error}` : ""}`;
+  if (status === "paused") return "Pushes to this marketplace are paused; it keeps showing what it last confirmed.";
   if (l.last_error) return `The last try failed: ${l.last_error}. It is tried again by itself.`;
   if (l.marketplace === "store") return "The store shows this number now.";
   if (l.state === "paused") return "Pushes to this marketplace are paused; it keeps showing what it last confirmed.";

@@ -11,8 +11,8 @@ const KINDS = { products: "Products", listings: "Listings", rules: "Rules", coun
 /** Where each of them is looked at, and what is to be known of its file. */
 const PLACES = { products: "#/products", listings: "#/marketplaces", rules: "#/settings/rules", counts: "#/products" };
 const NOTES = {
-  products: "The first line names the columns, parted by commas, in any order: sku, name, price, currency, stock, cost_price, low_stock_threshold, oversell_policy. A new product needs sku and name, and a price its currency. An empty cell leaves things as they are.",
-  listings: "The first line names the columns, parted by commas: marketplace, marketplace_product_id, sku, and what else the download holds. An empty cell leaves things as they are.",
+  products: "The first line names the columns, in any order: sku, name, price, currency, stock, cost_price, low_stock_threshold, oversell_policy. A new product needs sku and name, and a price its currency. An empty cell leaves things as they are.",
+  listings: "The first line names the columns: marketplace, marketplace_product_id, sku, and what else the download holds. An empty cell leaves things as they are.",
   rules: "A line per rule: of the hub, a marketplace, a product or a listing. An empty cell takes that part of the rule away, so that it is inherited; rules without a line stay.",
   counts: "A line per shelf. What is sold after it was counted is taken off again: write counted_at where that was not just now, and empty expected_version where things are sold meanwhile.",
 };
@@ -58,7 +58,7 @@ function preview(result, kind, ctx) {
     wrong ? table("What is wrong", [["Line", (e) => String(e.line ?? "–"), { num: true }], ["Column", (e) => h("span", { class: "mono" }, e.field)], ["What is wrong", (e) => e.message]], result.errors) : null,
     wrong > (result.errors?.length ?? 0) ? h("p", { class: "note" }, `The first ${count(result.errors.length)} of ${count(wrong)} are shown.`) : null,
     wrong ? h("div", { class: "callout warn" }, icon("warn"), h("p", {}, "Mend these lines and choose the file again. Nothing was changed."))
-      : !(result.created + result.updated) ? h("p", { class: "note" }, "Nothing would change: everything is as the file says.")
+      : kind !== "counts" && !(result.created + result.updated) ? h("p", { class: "note" }, "Nothing would change: everything is as the file says.")
       : h("div", { class: "actions" }, act(`Bring in ${plural(result.created + result.updated, "row")}`, async () => {
         const done = await confirmed((confirm) => send(ctx.state.file, kind, false, confirm));
         if (done === false) return;

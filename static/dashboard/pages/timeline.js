@@ -37,7 +37,7 @@ function line(item) {
   return row({
     key: item.id, lead: icon(image), main: told && item.quantity_after !== null ? `${item.kind === "push" ? "Told to show" : "Should show"} ${count(item.quantity_after)}` : [name, ": ", words(item.what)],
     // Of whom it is told stands first; who was the cause of it is said as such.
-    sub: [item.marketplace ? market(item.marketplace) : null, cause ? h("span", {}, "after: ", cause, item.actor ? `, ${actor(item.actor)}` : null) : item.actor ? h("span", {}, actor(item.actor)) : null, when(item.at), item.detail ? h("span", {}, item.detail) : null],
+    sub: [item.marketplace ? market(item.marketplace) : null, cause ? h("span", {}, "after: ", cause, item.actor ? `, ${actor(item.actor)}` : null) : item.actor && item.actor !== `marketplace:${item.marketplace}` ? h("span", {}, actor(item.actor)) : null, when(item.at), item.detail ? h("span", {}, item.detail) : null],
     side: [change !== null && item.kind === "movement" ? h("span", { class: `num ${change < 0 ? "" : "good"}` }, signed(change)) : item.kind === "push" ? badge(item.what) : null,
       item.quantity_after !== null ? h("span", { class: "num soft small" }, item.quantity_before !== null ? `${count(item.quantity_before)} → ${count(item.quantity_after)}` : `set to ${count(item.quantity_after)}`) : null],
   });
