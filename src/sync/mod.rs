@@ -118,6 +118,8 @@ const OPEN_MAX: i64 = 500;
 const OTHERS: Duration = Duration::from_secs(1);
 /// A schedule that was missed for so long (the hub was off, the account between two owners) is made up for; what is older is not.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
+/// Webhooks of an account come while one came within this: nights and Sundays are quiet.
+const WEBHOOKS_COME: Duration = Duration::from_secs(86_400);
 
 impl Sync {
     pub fn new(kit: Kit, db: Db, writer: Writer, way: Way, workers: Workers, limits: SyncSettings) -> Self {
@@ -289,10 +291,12 @@ impl Sync {
         self.lane(connection.id, |lane| lane.poll_due = due);
     }
 
-    /// How often an account's orders are read.
+    /// How often an account's orders are read. Where webhooks come a poll is only a net; that they are set up here does not mean that
+    /// they are there.
     pub(crate) fn poll_every(&self, connection: &Connection, adapters: Duration) -> Duration {
-        let usual = if self.expects_webhooks(connection) { self.limits.poll_net().max(adapters) } else { adapters };
-        connection.policy.poll_every.unwrap_or(usual)
+        let come = self.expects_webhooks(connection)
+            && self.kit.pulse.last(connection.id).is_some_and(|last| self.kit.clock.now().since(last) < WEBHOOKS_COME);
+        connection.policy.poll_every.unwrap_or(if come { self.limits.poll_net().max(adapters) } else { adapters })
     }
 
     /// Puts in line what schedules ask for; the table makes sure that it is asked for once.

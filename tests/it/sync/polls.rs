@@ -137,6 +137,8 @@ async fn a_lost_webhook_is_found_by_the_poll_and_counted() {
     let order = order_json(&stand.shelf.state().orders[0]);
     stand.webhook(&order).await;
     assert_eq!(stand.on_hand("A-1").await, 48);
+    // The poll that was due before any webhook had come is the last of its kind.
+    stand.polled_after(TURN).await;
     // One whose webhook was lost.
     stand.shelf.sells("O-2", "L-A-1", 4, stand.now());
     let polls = stand.shelf.count("GET /orders");
@@ -238,6 +240,19 @@ async fn a_walk_that_a_stop_cut_goes_on_at_its_page() {
     let first = stand.shelf.state().calls.iter().find(|call| call.starts_with("GET /orders")).cloned().unwrap();
     assert!(first.contains("offset=6"), "{first}");
     assert_eq!(stand.hub.get("/v1/admin/movements?sku=A-1").await["items"].as_array().unwrap().len(), 11);
+    stand.hub.stop().await;
+}
+
+/// They are set up here, and nobody has told the marketplace: its orders must not wait for a net.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_no_webhook_has_come_polls_are_no_net() {
+    let stand = Stand::new(Set { webhooks: true, ..Set::default() }).await;
+    stand.drained().await;
+    for sold in 1..=3 {
+        stand.shelf.sells(&format!("O-{sold}"), "L-A-1", 1, stand.now());
+        stand.polled_after(TURN).await;
+        assert_eq!(stand.on_hand("A-1").await, 50 - sold);
+    }
     stand.hub.stop().await;
 }
 
