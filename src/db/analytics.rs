@@ -2,14 +2,14 @@
 //! happened.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
 use super::conn::{Conn, fetch_all, fetch_one, row};
 use super::error::DbError;
 use super::span::Ids;
-use super::sql::{Rows, ids, statements};
+use super::sql::{ids, statements};
 use crate::domain::ids::ProductId;
 use crate::domain::time::Timestamp;
 
@@ -60,13 +60,6 @@ statements! {
             FROM (SELECT u.product_id, u.currency, SUM(u.units) AS units FROM daily_sales u WHERE u.day >= $1 AND u.day <= $2 \
                 GROUP BY u.product_id, u.currency ORDER BY SUM(u.units) DESC, u.product_id, u.currency LIMIT $3) AS g HAVING COUNT(*) > 0",
     );
-    SOLD_OF = both("SELECT '' AS day, '' AS marketplace, p.sku, s.currency, CAST(SUM(s.units) AS BIGINT) AS units, \
-            CAST(SUM(s.revenue_minor) AS BIGINT) AS revenue_minor, CAST(SUM(s.cost_minor) AS BIGINT) AS cost_minor, \
-            CAST(SUM(s.fee_minor) AS BIGINT) AS fee_minor, CAST(SUM(s.orders) AS BIGINT) AS orders, \
-            CAST(SUM(s.cancelled) AS BIGINT) AS cancelled, CAST(SUM(s.returned) AS BIGINT) AS returned \
-        FROM {rows} CROSS JOIN products p CROSS JOIN daily_sales s \
-        WHERE p.id = {id 0} AND s.product_id = {id 0} AND s.currency = {text 1} AND s.day >= $2 AND s.day <= $3 \
-        GROUP BY p.sku, s.currency ORDER BY SUM(s.units) DESC, p.sku, s.currency");
     // Requests are counted by the day as they are made; what they told, by listing.
     CALLS = both("SELECT m.code AS marketplace, (SELECT CAST(COALESCE(SUM(c.calls), 0) AS BIGINT) FROM api_calls c \
                 WHERE c.marketplace_id = m.id AND c.day >= $3 AND c.day <= $4 AND c.purpose IN ('push', 'verify')) AS calls, \
@@ -200,13 +193,12 @@ async fn best_sellers(conn: &mut Conn<'_>, from: &str, to: &str, limit: i64) -> 
         best.select_nth_unstable(most);
         best.truncate(most);
     }
-    let mut rows = Rows::new();
-    for (_, product, currency) in best {
-        rows.push(|r| {
-            r.id(product).text(currency);
-        });
-    }
-    fetch_all!(conn, SOLD_OF, SalesGroup, rows.finish(), from, to)
+    let products: BTreeSet<ProductId> = best.into_iter().map(|(_, id, _)| ProductId::new(id)).collect();
+    // With the currencies of these products that are not among the best.
+    let mut rows = sales_of(conn, products, from, to, false).await?;
+    rows.sort_by_key(|row| Reverse(row.units));
+    rows.truncate(most);
+    Ok(rows)
 }
 
 /// `<32 hexadecimal digits><currency> <units>`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::conn::{Conn, execute, execute_exactly, fetch_all, row};
+use super::conn::{Conn, execute_exactly, fetch_all, row};
 use super::error::DbError;
 use super::sql::{Rows, statements};
 use crate::domain::ids::{LocationId, ProductId};
@@ -24,8 +24,6 @@ statements! {
             (SELECT CAST(COALESCE(SUM(m.committed_change), 0) AS BIGINT) FROM inventory_movements m WHERE m.product_id = {id 1} \
                 AND m.location_id = {id 2} AND m.occurred_at > {int 3}) AS committed \
         FROM {rows} ORDER BY item");
-    PRODUCT_COUNTED = both("UPDATE products SET last_counted_at = (CASE WHEN COALESCE(last_counted_at, 0) > $2 \
-            THEN last_counted_at ELSE $2 END) WHERE id = $1");
     PRODUCTS_COUNTED = both("UPDATE products SET last_counted_at = (CASE WHEN COALESCE(last_counted_at, 0) > {int 1} \
             THEN last_counted_at ELSE {int 1} END) FROM {rows} WHERE products.id = {id 0}");
 }
@@ -98,5 +96,5 @@ pub async fn set_all_counted(conn: &mut Conn<'_>, counted: &BTreeMap<ProductId, 
 
 /// A count of earlier than the last one does not turn the clock back.
 pub async fn set_counted(conn: &mut Conn<'_>, product: ProductId, at: Timestamp) -> Result<(), DbError> {
-    execute!(conn, PRODUCT_COUNTED, product, at).map(drop)
+    set_all_counted(conn, &BTreeMap::from([(product, at)])).await
 }

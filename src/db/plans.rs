@@ -53,7 +53,7 @@ fn wanted() -> [(&'static Sql, &'static [&'static str]); 36] {
         (&listings::STORE_ITEMS, &["listings_of_marketplace (marketplace_id=? AND id>?)", "listing_components_1 (listing_id=?)"]),
         // Figures of a span of days.
         (&analytics::SALES_TOGETHER, &["SEARCH t USING PRIMARY KEY (day>? AND day<?)"]),
-        (&analytics::SOLD_OF, &["SEARCH s USING INDEX daily_sales_by_product (product_id=? AND day>? AND day<?)"]),
+        (&analytics::SALES_OF_PRODUCTS, &["SEARCH s USING INDEX daily_sales_by_product (product_id=? AND day>? AND day<?)"]),
         (&analytics::UNITS_SOLD, &["SEARCH u USING PRIMARY KEY (day>? AND day<?)"]),
         (&analytics::CALLS, &["push_attempts_by_marketplace (marketplace_id=? AND id>? AND id<?)"]),
     ]
